@@ -6,6 +6,7 @@ mod channel;
 mod config;
 mod error;
 mod ids;
+mod memory;
 
 pub use crate::{
     backoff::Backoff,
@@ -14,4 +15,5 @@ pub use crate::{
     config::{BusConfig, Overflow, QueuePolicy, Role},
     error::{Error, ErrorKind},
     ids::{Epoch, FrameId, NodeId, PayloadId, Position, StreamIndex},
+    memory::{LogEntry, MemoryBackplane, MemoryConfig, MemoryStore, SendFault},
 };
