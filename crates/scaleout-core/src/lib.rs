@@ -5,6 +5,7 @@ pub mod backplane;
 mod channel;
 mod config;
 mod error;
+pub mod frame;
 mod ids;
 
 pub use crate::{
