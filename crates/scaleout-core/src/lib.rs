@@ -2,11 +2,15 @@
 
 mod backoff;
 pub mod backplane;
+#[allow(dead_code)]
+mod budget;
 mod channel;
 mod config;
 mod error;
 pub mod frame;
 mod ids;
+#[allow(dead_code)]
+mod queue;
 
 pub use crate::{
     backoff::Backoff,
@@ -15,4 +19,5 @@ pub use crate::{
     config::{BusConfig, Overflow, QueuePolicy, Role},
     error::{Error, ErrorKind},
     ids::{Epoch, FrameId, NodeId, PayloadId, Position, StreamIndex},
+    queue::Receipt,
 };
