@@ -69,7 +69,11 @@ pub(crate) fn run_all(task: &str, root: &Path, steps: Vec<Step>) -> Result<()> {
         println!("    ok, {took}");
     }
     let took = Seconds(began.elapsed());
-    println!("\n{task}: {} steps passed in {took}; {} skipped", total - skipped.len(), skipped.len());
+    println!(
+        "\n{task} passed in {took}: {} of {total} steps done, {} skipped",
+        total - skipped.len(),
+        skipped.len()
+    );
     for step in skipped {
         println!("    skipped: {step}");
     }
