@@ -10,6 +10,7 @@ use tokio::time::{sleep_until, timeout};
 use super::{Inner, StreamIndex};
 use crate::{
     Backoff, Error, ErrorKind,
+    mutant::Mutant,
     queue::{Attempt, Finished},
 };
 
@@ -61,6 +62,9 @@ pub(super) async fn run(inner: Arc<Inner>, stream: StreamIndex) {
                     Finished::Repaired => inner.counters.repaired.add(1),
                     Finished::Rewound { last } => {
                         tracing::info!(stream = stream.0, last, "the store forgot frames of this node");
+                        if inner.mutation.is(Mutant::ForgetTail) {
+                            while lane.queue.with(|queue| queue.evict_oldest_tail()) {}
+                        }
                     }
                     _ => {}
                 }
