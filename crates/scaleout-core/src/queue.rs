@@ -474,6 +474,11 @@ impl SendQueue {
         }
     }
 
+    /// Whether the result of an attempt is awaited.
+    pub(crate) fn is_outstanding(&self) -> bool {
+        self.outstanding.is_some()
+    }
+
     /// Makes a probe the next attempt.
     pub(crate) fn request_probe(&mut self) {
         self.probe_due = true;
