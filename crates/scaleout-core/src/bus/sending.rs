@@ -137,7 +137,7 @@ impl Inner {
 
     /// Tells those who wait for messages to be resolved: for room, on all streams, and for the end.
     fn resolved(&self, stream: StreamIndex) {
-        if self.queue_budget.waiters() > 0 {
+        if self.queue_budget.take_freed() {
             for other in self.stream_indices().filter(|other| *other != stream) {
                 self.lane(other).wake_sender.notify_one();
             }
