@@ -1,4 +1,5 @@
 mod cells;
+mod model;
 mod rules;
 
 use std::{num::NonZeroU16, sync::Arc, time::Duration};
