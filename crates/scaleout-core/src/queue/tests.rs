@@ -1,5 +1,6 @@
 mod cells;
 mod model;
+mod receipts;
 mod rules;
 
 use std::{num::NonZeroU16, sync::Arc, time::Duration};
