@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scaleout_core::{Event, Start};
+use scaleout_core::Start;
 use tokio::time::Instant;
 
 use crate::{
@@ -76,16 +76,14 @@ pub async fn rule_01_a_reception_ends_at_close(fixture: &dyn Fixture) -> Outcome
     Ok(())
 }
 
-/// Rule 6: `Opened` is the first event, and names the newest epoch as its head.
+/// Rule 6: no payload comes before `Opened`, which names the newest epoch as its head.
 pub async fn rule_06_opened_comes_first(fixture: &dyn Fixture) -> Outcome {
     let node = fixture.node();
     Sender::new(fixture, &node).send_many(3).await;
     for start in [Start::Latest, EVERYTHING] {
         let mut reader = Reader::start(fixture, &fixture.node(), start);
-        match reader.event("a first event").await {
-            Event::Opened { epoch, head, .. } => assert!(epoch <= head.0, "epoch {epoch} is beyond the head"),
-            other => panic!("{other:?} came first"),
-        }
+        let opening = reader.opening("a first Opened").await;
+        assert!(opening.epoch <= opening.head.0, "epoch {} is beyond the head", opening.epoch);
     }
     Ok(())
 }
