@@ -38,10 +38,6 @@ impl SharedBudget {
         self.used.load(Relaxed)
     }
 
-    pub(crate) fn limit(&self) -> usize {
-        self.limit
-    }
-
     /// Whether more is kept than may be.
     pub(crate) fn over(&self) -> bool {
         self.used() > self.limit
@@ -133,6 +129,7 @@ impl QueueBudget {
     }
 
     /// Messages and bytes that wait for room.
+    #[cfg(test)]
     pub(crate) fn room_used(&self) -> (usize, usize) {
         self.room.used()
     }

@@ -520,16 +520,19 @@ impl SendQueue {
         self.tail.oldest().is_none()
     }
 
+    #[cfg(test)]
     pub(crate) fn last_send_failed(&self) -> bool {
         self.last_send_failed
     }
 
     /// The last number that the store is known to hold.
+    #[cfg(test)]
     pub(crate) fn confirmed(&self) -> u64 {
         self.confirmed
     }
 
     /// Messages and bytes of this stream that are not resolved: waiting for room, waiting, or being tried.
+    #[cfg(test)]
     pub(crate) fn queued(&self) -> (usize, usize) {
         let (admitted, room) = (self.waiting.admitted(), self.waiting.room());
         let (messages, bytes) = self.tried.as_ref().map_or((0, 0), |tried| (tried.count(), tried.bytes));

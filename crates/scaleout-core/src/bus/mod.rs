@@ -109,7 +109,6 @@ impl Bus {
     }
 
     /// Prepares a bus on a backplane that is chosen at run time.
-    #[must_use]
     pub fn builder_from(backplane: Arc<dyn Backplane>) -> BusBuilder {
         BusBuilder::new(backplane)
     }

@@ -32,7 +32,7 @@ pub(super) async fn run(inner: Arc<Inner>, stream: StreamIndex) {
         let is_probe = attempt.payload.is_empty();
         let Some(result) = inner.attempt(stream, attempt).await else { continue };
         let now = inner.now();
-        let finished = lane.queue.with(|queue| queue.finished(now, result.as_ref().map(|()| ())));
+        let finished = lane.queue.with(|queue| queue.finished(now, result.as_ref().copied()));
         inner.resolved(stream);
         inner.evict();
         match finished {
