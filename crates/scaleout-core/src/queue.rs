@@ -256,7 +256,12 @@ impl SendQueue {
             self.front = self.ledger.next();
         }
         self.waiting.push(now, (channel, payload, extensions), admitted);
-        Ok(self.ledger.open())
+        let receipt = self.ledger.open();
+        if !admitted {
+            // Room that another stream freed since we looked was told to nobody: there was no one who waited.
+            self.admit(now);
+        }
+        Ok(receipt)
     }
 
     /// Reserves room for a message of `len` bytes: `true` in the queue, `false` among those who wait for it.
@@ -313,9 +318,6 @@ impl SendQueue {
     }
 
     /// What to send now, if anything: a due probe, the repair, the tried frame again, a new frame of what waits.
-    ///
-    /// To be called after every push, also while an attempt is outstanding: room freed on another stream in the
-    /// middle of the push would else go unseen.
     pub(crate) fn next(&mut self, now: Duration, sent_at_micros: u64) -> Option<Attempt> {
         self.admit(now);
         if self.outstanding.is_some() || self.life == Life::Abandoned {
@@ -520,6 +522,7 @@ impl SendQueue {
         self.tail.oldest().is_none()
     }
 
+    /// Whether the last attempt that ended got no answer from the store.
     #[cfg(test)]
     pub(crate) fn last_send_failed(&self) -> bool {
         self.last_send_failed
