@@ -14,7 +14,7 @@ use scaleout_testkit::{
 
 #[test]
 fn every_mutant_is_found_by_a_case_of_its_rule_and_every_case_finds_one() {
-    let cases = cases();
+    let cases: Vec<_> = cases().into_iter().filter(|case| case.rule().is_some()).collect();
     let failed_without: Vec<_> = cases.iter().filter(|case| is_broken(None, **case)).collect();
     assert!(failed_without.is_empty(), "without a mutant these fail: {failed_without:?}");
 
