@@ -1,0 +1,3 @@
+//! Conformance suite, fault injection and history checker of scaleout's backplanes.
+
+pub mod checker;
