@@ -6,11 +6,7 @@ mod channel;
 mod config;
 mod error;
 mod ids;
-#[cfg(feature = "mutants")]
-mod mutant;
 
-#[cfg(feature = "mutants")]
-pub use crate::mutant::Mutant;
 pub use crate::{
     backoff::Backoff,
     backplane::{Backplane, Capabilities, Event, Start},
