@@ -4,7 +4,9 @@ mod backoff;
 pub mod backplane;
 mod channel;
 mod config;
+mod cursor;
 mod error;
+pub mod frame;
 mod ids;
 
 pub use crate::{
@@ -12,6 +14,7 @@ pub use crate::{
     backplane::{Backplane, Capabilities, Event, Start},
     channel::{AppName, MAX_CHANNEL_BYTES, check_channel, stream_of},
     config::{BusConfig, Overflow, QueuePolicy, Role},
+    cursor::{Cursor, CursorEntry},
     error::{Error, ErrorKind},
     ids::{Epoch, FrameId, NodeId, PayloadId, Position, StreamIndex},
 };
