@@ -8,6 +8,7 @@ mod cursor;
 mod error;
 pub mod frame;
 mod ids;
+mod memory;
 
 pub use crate::{
     backoff::Backoff,
@@ -17,4 +18,5 @@ pub use crate::{
     cursor::{Cursor, CursorEntry},
     error::{Error, ErrorKind},
     ids::{Epoch, FrameId, NodeId, PayloadId, Position, StreamIndex},
+    memory::{LogEntry, MemoryBackplane, MemoryConfig, MemoryStore, SendFault},
 };
