@@ -11,6 +11,8 @@ use super::recording::{ArrivalKind, Content, NodeRecord};
 pub struct Arrived {
     /// Payloads, of any kind.
     pub received: u64,
+    /// Messages of frames that the node had not before.
+    pub messages: u64,
     /// Frames that the node had before, by their numbers.
     pub copies: u64,
     /// Payloads that were not frames of this app.
@@ -33,6 +35,7 @@ impl Arrived {
         for stream in 0..stream_count {
             let counts = View::of(node, StreamIndex(stream)).counts;
             sum.received += counts.received;
+            sum.messages += counts.messages;
             sum.copies += counts.copies;
             sum.foreign += counts.foreign;
             sum.unreadable += counts.unreadable;
@@ -121,6 +124,9 @@ impl<'a> View<'a> {
                 Number::Hole => lost = true,
                 Number::Next => {}
             },
+        }
+        if let (Content::Frame(frame), false) = (content, copy) {
+            self.counts.messages += frame.messages.len() as u64;
         }
         if lost {
             self.losses.push(Loss { at, position });
