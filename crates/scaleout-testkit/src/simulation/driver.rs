@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use scaleout_core::{
     Bus, BusBuilder, BusConfig, Cursor, CursorEntry, Epoch, MemoryStore, PayloadId, Position, Role,
-    StreamIndex, StreamState, stream_of,
+    StreamState, stream_of,
 };
 
 use super::{

@@ -125,8 +125,8 @@ impl Faults {
     pub(super) fn strike(&mut self, fault: Fault, world: &World, random: &mut Rng) -> bool {
         let store = &world.store;
         let stream = StreamIndex(random.u16(..store.stream_count().get()));
-        let until =
-            Instant::now() + Duration::from_millis(random.u64(1..[50, 1000, 6000][random.usize(..3)]));
+        let longest = [50, 1000, 6000][random.usize(..3)];
+        let until = Instant::now() + Duration::from_millis(random.u64(1..longest));
         match fault {
             Fault::Outage => return self.outage(store, store.streams().collect(), until),
             Fault::StreamOutage => return self.outage(store, vec![stream], until),

@@ -122,7 +122,8 @@ fn node_config(random: &mut Rng, at: usize) -> BusConfig {
         config = config.with_max_tail_bytes(2 << 10);
     }
     if one_in(10) {
-        config = config.with_max_tail_age(config.max_queue_age);
+        let shortest = config.max_queue_age;
+        config = config.with_max_tail_age(shortest);
     }
     if one_in(3) {
         config = config.with_max_frame_bytes(if one_in(2) { 150 } else { 600 });
