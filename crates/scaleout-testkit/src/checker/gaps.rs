@@ -139,7 +139,10 @@ pub(super) fn extent(recording: &Recording, histories: &Histories<'_>, found: &m
                     )
                 };
                 for gap in &segment.gaps {
-                    let inside = gap.position.is_none_or(|position| segment.holds(position));
+                    // A gap may stand right before a message, whose own place is that of a reader before it.
+                    let before_high = |position| segment.high.is_some_and(|high| position == high.position);
+                    let stands = |position| segment.holds(position) || before_high(position);
+                    let inside = gap.position.is_none_or(stands);
                     found.expect(inside, Invariant::Extent, || {
                         format!("{} stands at {:?}", at(gap), gap.position)
                     });

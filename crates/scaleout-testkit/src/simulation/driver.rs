@@ -395,7 +395,7 @@ impl Driver {
             let at = self.world.began.elapsed();
             for node in self.nodes.iter_mut().filter(|node| node.config.role == Role::Full) {
                 let Some(bus) = &node.bus else { continue };
-                let up = matches!(bus.state().current().get(stream.index()), Some(StreamState::Up));
+                let up = bus.state().current().get(stream.index()).is_some_and(StreamState::is_up);
                 node.record.states.push(StateSample { at, stream, up });
             }
         }
@@ -491,10 +491,13 @@ impl Driver {
     async fn finish(mut self) -> Ended {
         let mut recording = Recording { resolve_within: Duration::from_secs(250), ..Recording::default() };
         let streams = self.plan.store.streams;
-        for node in &mut self.nodes {
+        for (at, node) in self.nodes.iter_mut().enumerate() {
             let Some(bus) = &node.bus else { continue };
-            node.record.up =
-                bus.state().current().iter().map(|state| matches!(state, StreamState::Up)).collect();
+            let states = bus.state().current();
+            node.record.up = states.iter().map(StreamState::is_up).collect();
+            for (stream, state) in states.iter().enumerate().filter(|(_, state)| !state.is_up()) {
+                self.world.note(format!("node {at}, stream {stream} is {state:?}"));
+            }
         }
         let mut ends = Vec::new();
         for client in &self.clients {
