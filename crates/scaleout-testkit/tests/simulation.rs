@@ -9,7 +9,7 @@ use std::{
 };
 
 use scaleout_testkit::{
-    checker::{Coverage, check_coverage},
+    checker::{ArrivalKind, Content, Coverage, check_coverage},
     simulation::{self, Run},
 };
 
@@ -22,7 +22,7 @@ const SEEDS_FOR_COVERAGE: u64 = 1_000;
 fn every_seed_keeps_every_invariant_and_the_set_of_seeds_is_not_vacuous() {
     if let Some(seed) = number("SCALEOUT_TEST_SEED") {
         let run = simulation::run(seed);
-        run.trace.iter().for_each(|line| println!("{line}"));
+        tell(&run);
         assert!(is_good(&run));
         return;
     }
@@ -78,6 +78,31 @@ fn run_all(seeds: u64) -> (Coverage, Vec<u64>) {
     }
     bad.sort_unstable();
     (coverage, bad)
+}
+
+/// Prints what happened, what the store held and what the nodes got.
+fn tell(run: &Run) {
+    run.trace.iter().for_each(|line| println!("{line}"));
+    for frame in &run.recording.log {
+        let (stream, epoch, id) = (frame.stream, frame.epoch, frame.id);
+        let forgotten = frame.forgotten_in.map_or(String::new(), |epoch| format!(", forgotten in {epoch}"));
+        println!("store: stream {stream} ({epoch}, {id}) {}{forgotten}", brief(&frame.content));
+    }
+    for (node, of_node) in run.recording.nodes.iter().enumerate() {
+        for arrival in &of_node.arrivals {
+            let what = match &arrival.kind {
+                ArrivalKind::Payload { id, content, .. } => format!("payload {id} {}", brief(content)),
+                other => format!("{other:?}"),
+            };
+            println!("node {node}: {:?} stream {} {what}", arrival.at, arrival.stream);
+        }
+    }
+}
+
+fn brief(content: &Content) -> String {
+    let Content::Frame(frame) = content else { return format!("{content:?}") };
+    let names: Vec<_> = frame.messages.iter().map(|(channel, _)| channel.as_str()).collect();
+    format!("frame {} after {} of {}: {}", frame.number, frame.after, frame.node, names.join(" "))
 }
 
 /// Tells what is wrong with a run, and how to see it again.

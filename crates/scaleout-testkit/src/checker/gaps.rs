@@ -96,7 +96,16 @@ fn left_ring(
         aged || node.ring_bytes.is_some_and(|limit| ring_use_since(node, got, gap) > limit)
     };
     let evicted = view.payloads.iter().filter(missed).any(left);
-    evicted || (gap.reason == Reason::Expired && never_had(recording, segment, gap, view))
+    // Where ids have holes, a node cannot know whether anything was before the first payload it got.
+    let first = view.payloads.first().map(|got| got.position);
+    let before_first = || {
+        let entries = segment.hops.iter().filter(|hop| hop.to == gap.node).flat_map(|hop| &hop.entries);
+        entries
+            .filter(|entry| entry.stream == gap.stream)
+            .any(|entry| first.is_none_or(|first| entry.position.is_some_and(|position| position < first)))
+    };
+    let unknown = || !node.dense_ids && before_first();
+    evicted || (gap.reason == Reason::Expired && (never_had(recording, segment, gap, view) || unknown()))
 }
 
 /// At most what a ring accounts for the frames that came since, this one included.

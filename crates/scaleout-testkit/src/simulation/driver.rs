@@ -170,6 +170,7 @@ impl Driver {
     fn join(&mut self, config: BusConfig) {
         let at = self.nodes.len();
         let id = node_id(self.plan.seed, at);
+        self.world.note(format!("node {at} starts: {config:?}"));
         let recorder = Recorder::new(self.world.store.backplane(), self.world.began);
         let builder = Bus::builder(recorder.clone()).config(config.clone()).node(id);
         let bus = (self.build)(builder).start().expect("the settings of a plan are good");
