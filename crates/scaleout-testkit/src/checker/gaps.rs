@@ -198,7 +198,7 @@ fn least_missing(
             let stay = chain
                 .stays
                 .iter()
-                .any(|stay| stay.channel == channel && stay.from < began && stay.left_behind.is_none());
+                .any(|stay| stay.channel == channel && stay.since.at < began && stay.left_behind.is_none());
             let position = Position { epoch: frame.epoch, id: frame.id, index };
             (stay && !delivered[publish] && segment.holds(position)).then_some(())
         });

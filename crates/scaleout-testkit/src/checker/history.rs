@@ -49,9 +49,16 @@ pub(super) struct Segment<'a> {
 /// A time in which a chain listened to a channel.
 pub(super) struct Stay<'a> {
     pub(super) channel: &'a str,
-    pub(super) from: Duration,
+    pub(super) since: Since,
     /// The last message got before the channel was left, per stream; `None`: it was never left.
     pub(super) left_behind: Option<BTreeMap<StreamIndex, Position>>,
+}
+
+/// When and where a chain began to listen to a channel.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Since {
+    pub(super) at: Duration,
+    pub(super) node: usize,
 }
 
 impl<'a> Histories<'a> {
@@ -101,14 +108,14 @@ impl<'a> Chain<'a> {
         client: usize,
         items: &'a [Item],
         drained: bool,
-        listening: &mut BTreeMap<&'a str, Duration>,
+        listening: &mut BTreeMap<&'a str, Since>,
     ) -> Self {
         let forged = match items.first() {
-            Some(Item::Hop(hop)) if hop.forged => Some(hop.at),
+            Some(Item::Hop(hop)) if hop.forged => Some(Since { at: hop.at, node: hop.to }),
             _ => None,
         };
-        if let Some(at) = forged {
-            listening.values_mut().for_each(|since| *since = at);
+        if let Some(from) = forged {
+            listening.values_mut().for_each(|since| *since = from);
         }
         let mut segments: BTreeMap<StreamIndex, Vec<Segment<'a>>> = BTreeMap::new();
         let mut hops: Vec<&'a HopItem> = Vec::new();
@@ -116,12 +123,12 @@ impl<'a> Chain<'a> {
         let mut last: BTreeMap<StreamIndex, Position> = BTreeMap::new();
         for item in items {
             match item {
-                Item::Joined { at, channel } => {
-                    listening.entry(channel).or_insert(*at);
+                Item::Joined { at, node, channel } => {
+                    listening.entry(channel).or_insert(Since { at: *at, node: *node });
                 }
                 Item::Left { channel } => {
-                    if let Some(from) = listening.remove(channel.as_str()) {
-                        stays.push(Stay { channel, from, left_behind: Some(last.clone()) });
+                    if let Some(since) = listening.remove(channel.as_str()) {
+                        stays.push(Stay { channel, since, left_behind: Some(last.clone()) });
                     }
                 }
                 Item::Message(message) => {
@@ -147,9 +154,9 @@ impl<'a> Chain<'a> {
                 }
             }
         }
-        stays.extend(listening.iter().map(|(channel, from)| Stay {
+        stays.extend(listening.iter().map(|(channel, since)| Stay {
             channel,
-            from: *from,
+            since: *since,
             left_behind: None,
         }));
         Self { client, items, forged: forged.is_some(), drained, segments, stays }

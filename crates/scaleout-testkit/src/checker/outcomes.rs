@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use scaleout_core::StreamIndex;
+use scaleout_core::{Position, StreamIndex};
 
 use super::{
     Findings, Invariant,
-    history::{Chain, Histories, Place},
-    recording::{Content, Outcome, Recording},
+    history::{Chain, Histories, Place, Since},
+    recording::{ArrivalKind, Content, Outcome, Recording},
 };
 
 /// 6: each publish that ended `Ok` and began after the client listened to its channel came, or a gap of the client
@@ -59,15 +59,29 @@ fn owed(recording: &Recording, chain: &Chain<'_>, id: usize, places: &[Place<'_>
     };
     chain.stays.iter().any(|stay| {
         stay.channel == publish.channel
-            && stay.from < publish.began
+            && stay.since.at < publish.began
             && places.iter().all(|place| {
                 let before_left = match &stay.left_behind {
                     None => before_last(place.position),
                     Some(last) => last.get(&publish.stream).is_some_and(|last| place.position < *last),
                 };
-                before_left && behind_first(place.position)
+                let behind_start = publish.node == stay.since.node
+                    || first_head(recording, stay.since, publish.stream)
+                        .is_none_or(|head| head < place.position);
+                before_left && behind_first(place.position) && behind_start
             })
     })
+}
+
+/// Where "from now" is for who began to listen at a node before the stream opened there: at the head of then.
+fn first_head(recording: &Recording, since: Since, stream: StreamIndex) -> Option<Position> {
+    let mut arrivals = recording.nodes[since.node].arrivals.iter().filter(|arrival| arrival.stream == stream);
+    let (at, head) = arrivals.find_map(|arrival| match arrival.kind {
+        ArrivalKind::Opened { head, .. } => Some((arrival.at, head)),
+        _ => None,
+    })?;
+    let (epoch, id) = head;
+    (since.at <= at).then(|| id.map_or(Position::start_of(epoch), |id| Position::behind(epoch, id)))
 }
 
 /// 9: every publish resolves in time; `Ok` is in the store at that moment, a sure error never.

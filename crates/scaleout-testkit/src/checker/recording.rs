@@ -233,6 +233,8 @@ pub enum Item {
     Joined {
         /// When.
         at: Duration,
+        /// The node that served it then.
+        node: usize,
         /// The channel.
         channel: String,
     },

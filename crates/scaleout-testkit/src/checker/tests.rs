@@ -307,7 +307,7 @@ impl Stage {
             ArrivalKind::Opened { epoch: Epoch(1), after: None, head: (Epoch(1), None), unbroken: true };
         recording.nodes[1].arrivals.push(arrival(0, opened));
         let mut client = Client { drained: true, ..Client::default() };
-        client.items.push(Item::Joined { at: Duration::ZERO, channel: "a".into() });
+        client.items.push(Item::Joined { at: Duration::ZERO, node: 1, channel: "a".into() });
         for id in 0..messages {
             let began = Duration::from_millis(10 * id as u64 + 10);
             let bytes = publish_payload(id, 20);

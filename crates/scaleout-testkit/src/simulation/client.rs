@@ -74,7 +74,8 @@ impl Handle {
         let (commands, orders) = mpsc::unbounded_channel();
         let at = world.began.elapsed();
         let subscription = bus.subscribe(&channels);
-        let items = channels.iter().map(|channel| Item::Joined { at, channel: channel.clone() }).collect();
+        let items =
+            channels.iter().map(|channel| Item::Joined { at, node, channel: channel.clone() }).collect();
         world.note(format!("client {name} subscribes to {channels:?} at node {node}"));
         let shared = Arc::new(Mutex::new(Shared { items, channels, node }));
         let reader = Reader {
@@ -145,7 +146,8 @@ impl Reader {
                 let mut shared = lock(&self.shared);
                 if !shared.channels.contains(&channel) {
                     shared.channels.push(channel.clone());
-                    shared.items.push(Item::Joined { at, channel });
+                    let node = shared.node;
+                    shared.items.push(Item::Joined { at, node, channel });
                 }
             }
             Command::Remove(channel) => {
