@@ -1,16 +1,21 @@
 //! A chat on many nodes; `--help` tells the options, the library's `chat` module the protocol.
 
-use std::{error::Error, net::SocketAddr, process::ExitCode};
+use std::{error::Error, io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
 use scaleout_core::Bus;
-use scaleout_examples::chat::{Backplanes, Options, Settings, serve};
+use scaleout_examples::chat::{Backplanes, NodeAddress, Options, Settings, serve};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    tracing_subscriber::fmt().with_max_level(options.log).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_max_level(options.log)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .init();
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -22,31 +27,33 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let backplanes: Backplanes = options.backplane.parse().map_err(|e| format!("--backplane: {e}"))?;
-    let mut listeners = Vec::new();
-    for address in &options.nodes {
-        let listener =
-            TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
-        listeners.push((listener.local_addr()?, listener));
-    }
-    let own = listeners.iter().map(|(address, _)| address.to_string());
-    let nodes: Vec<_> = own.chain(options.peers.iter().cloned()).collect();
     if let ([_], Backplanes::Memory(_)) = (options.nodes.as_slice(), &backplanes) {
         tracing::warn!("one node over memory: it reaches nobody else; give more than one --node");
     }
+    let mut starting = Vec::new();
+    let mut nodes = Vec::new();
+    for address in &options.nodes {
+        let listener =
+            TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
+        let address = listener.local_addr()?;
+        let bus = Bus::builder_from(backplanes.connection()).config(options.bus_config()).connect().await?;
+        tracing::info!(%address, node = %bus.node(), app = %options.app, "node started");
+        nodes.push(NodeAddress { address: address.to_string(), node: Some(bus.node()) });
+        starting.push((address, listener, bus));
+    }
+    nodes.extend(options.peers.into_iter().map(|address| NodeAddress { address, node: None }));
 
     let stopping = watch::Sender::new(false);
     let mut serving = JoinSet::new();
-    for (address, listener) in listeners {
-        let bus = Bus::builder_from(backplanes.connection()).config(options.bus_config()).connect().await?;
-        tracing::info!(%address, node = %bus.node(), app = %options.app, "node started");
-        announce(address);
+    for (address, listener, bus) in starting {
         let mut stopped = stopping.subscribe();
         let stop = async move {
             // An error says that the sender is gone, which is a stop as well.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
-        let settings = Settings { nodes: nodes.clone(), ..Settings::default() };
-        serving.spawn(serve(listener, bus, settings, stop));
+        serving.spawn(serve(listener, bus, Settings { nodes: nodes.clone(), ..Settings::default() }, stop));
+        // On stdout, for people to click and for scripts to read.
+        println!("listening on http://{address}");
     }
 
     let mut failure = None;
@@ -69,11 +76,6 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         }
     }
     failure.map_or(Ok(()), Err)
-}
-
-/// On stdout, for people to click and for scripts to read.
-fn announce(address: SocketAddr) {
-    println!("listening on http://{address}");
 }
 
 /// Resolves at Ctrl-C, and on Unix at SIGTERM.

@@ -6,7 +6,7 @@
 //! ```text
 //! GET /            the page
 //! GET /ws          ?room=R&user=U[&cursor=C], a WebSocket
-//! GET /nodes       {"node":"…","nodes":["127.0.0.1:8081",…]}
+//! GET /nodes       {"node":"…","nodes":[{"address":"127.0.0.1:8081","node":"…"|null},…]}
 //! GET /health      200 or 503, {"ready":…,"node":"…","streams":[{"stream":0,"state":"up"},…]}
 //!
 //! client → node    {"text":"…"}
@@ -29,5 +29,5 @@ pub use crate::chat::{
     backplanes::Backplanes,
     options::Options,
     protocol::{MAX_FRAME_BYTES, MAX_ROOM_CHARS, MAX_TEXT_BYTES, MAX_USER_CHARS},
-    server::{Settings, serve},
+    server::{NodeAddress, Settings, serve},
 };

@@ -10,7 +10,7 @@ use axum::{
     routing::get,
     serve::ListenerExt,
 };
-use scaleout_core::{Bus, StreamState};
+use scaleout_core::{Bus, NodeId, StreamState};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 
@@ -28,8 +28,8 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'unsafe-in
 /// What a node is told beside its bus.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `host:port` of every node that clients may use, this one included. Empty: the page knows only its own host.
-    pub nodes: Vec<String>,
+    /// Every node that clients may use, this one included. Empty: the page knows only its own host.
+    pub nodes: Vec<NodeAddress>,
     /// How often a client is told its cursor, where that moved without a message. Defaults to 5 s.
     pub cursor_interval: Duration,
 }
@@ -38,6 +38,15 @@ impl Default for Settings {
     fn default() -> Self {
         Self { nodes: Vec::new(), cursor_interval: Duration::from_secs(5) }
     }
+}
+
+/// Where clients find a node.
+#[derive(Debug, Clone)]
+pub struct NodeAddress {
+    /// `host:port`.
+    pub address: String,
+    /// Its id, where that is known: a node of this process.
+    pub node: Option<NodeId>,
 }
 
 /// What all requests of a node share.
@@ -127,7 +136,9 @@ async fn join(
 }
 
 async fn nodes(State(node): State<Arc<Node>>) -> Json<Value> {
-    Json(json!({ "node": node.bus.node().to_string(), "nodes": node.settings.nodes }))
+    let known = |known: &NodeAddress| json!({ "address": known.address, "node": known.node.as_ref().map(NodeId::to_string) });
+    let nodes: Vec<_> = node.settings.nodes.iter().map(known).collect();
+    Json(json!({ "node": node.bus.node().to_string(), "nodes": nodes }))
 }
 
 async fn health(State(node): State<Arc<Node>>) -> (StatusCode, Json<Value>) {
