@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
 
@@ -70,10 +70,12 @@ impl Client {
 
     /// What comes next.
     pub async fn hear(&mut self) -> Heard {
+        timeout(DEADLINE, self.hear_any()).await.expect("something was expected from the node")
+    }
+
+    async fn hear_any(&mut self) -> Heard {
         loop {
-            let next =
-                timeout(DEADLINE, self.socket.next()).await.expect("something was expected from the node");
-            match next {
+            match self.socket.next().await {
                 Some(Ok(Message::Text(json))) => {
                     let json: Value = serde_json::from_str(&json).expect("a node sends JSON");
                     if let Some(cursor) = json["cursor"].as_str() {
@@ -81,9 +83,7 @@ impl Client {
                     }
                     return Heard::Json(json);
                 }
-                Some(Ok(Message::Close(frame))) => {
-                    return Heard::Closed(frame.map(|frame| frame.code.into()));
-                }
+                Some(Ok(Message::Close(frame))) => return Heard::Closed(frame.map(|frame| frame.code.into())),
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Heard::Closed(None),
             }
@@ -95,10 +95,11 @@ impl Client {
     /// # Panics
     /// When something else comes.
     pub async fn expect(&mut self, kind: &str) -> Value {
+        let deadline = Instant::now() + DEADLINE;
         loop {
-            match self.hear().await {
-                Heard::Json(json) if json["type"] == kind => return json,
-                Heard::Json(json) if json["type"] == "cursor" => {}
+            match timeout_at(deadline, self.hear_any()).await {
+                Ok(Heard::Json(json)) if json["type"] == kind => return json,
+                Ok(Heard::Json(json)) if json["type"] == "cursor" => {}
                 other => panic!("a {kind} was expected, not {:.300}", format!("{other:?}")),
             }
         }
