@@ -1,0 +1,165 @@
+//! The task that sends a stream.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::{sleep_until, timeout};
+
+use super::{Inner, StreamIndex};
+use crate::{
+    Backoff, Error, ErrorKind,
+    mutant::Mutant,
+    queue::{Attempt, Finished},
+};
+
+/// How long to wait after an error that somebody must mend.
+const FATAL_DELAY: Duration = Duration::from_secs(60);
+
+pub(super) async fn run(inner: Arc<Inner>, stream: StreamIndex) {
+    let seed = inner.node.0 as u64 ^ (u64::from(stream.0) << 1 | 1);
+    let mut backoff = Backoff::new(inner.config.min_backoff, inner.config.max_backoff, seed);
+    let lane = inner.lane(stream);
+    if inner.config.role == crate::Role::PublishOnly {
+        lane.queue.with(|queue| queue.request_probe());
+    }
+    loop {
+        let Some(attempt) = inner.next_attempt(stream) else {
+            inner.idle(stream).await;
+            continue;
+        };
+        let is_probe = attempt.payload.is_empty();
+        let Some(result) = inner.attempt(stream, attempt).await else { continue };
+        let now = inner.now();
+        let finished = lane.queue.with(|queue| queue.finished(now, result.as_ref().map(|()| ())));
+        inner.resolved(stream);
+        inner.evict();
+        match finished {
+            Finished::Stale => {}
+            Finished::Failed => {
+                let error = result.err().unwrap_or_else(|| ErrorKind::Unavailable.into());
+                let delay = if error.is_fatal() { FATAL_DELAY } else { backoff.next_delay() };
+                inner.counters.faults.add(1);
+                inner.update(stream, |status| status.send_failed(error));
+                inner.back_off(stream, delay).await;
+            }
+            Finished::Accepted
+            | Finished::Repaired
+            | Finished::Probed
+            | Finished::Rewound { .. }
+            | Finished::TooLarge => {
+                backoff.reset();
+                match finished {
+                    Finished::Repaired => inner.counters.repaired.add(1),
+                    Finished::Rewound { last } => {
+                        tracing::info!(stream = stream.0, last, "the store forgot frames of this node");
+                        if inner.mutation.is(Mutant::ForgetTail) {
+                            while lane.queue.with(|queue| queue.evict_oldest_tail()) {}
+                        }
+                    }
+                    _ => {}
+                }
+                let opens = is_probe && inner.config.role == crate::Role::PublishOnly;
+                inner.update_sent(stream, opens);
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn next_attempt(&self, stream: StreamIndex) -> Option<Attempt> {
+        let now = self.now();
+        let sent_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let micros = u64::try_from(sent_at.as_micros()).unwrap_or(u64::MAX);
+        let attempt = self.lane(stream).queue.with(|queue| {
+            queue.expire(now);
+            queue.admit(now);
+            queue.next(now, micros)
+        });
+        self.resolved(stream);
+        attempt
+    }
+
+    /// Makes an attempt; `None` where the queue gave it up meanwhile.
+    async fn attempt(&self, stream: StreamIndex, attempt: Attempt) -> Option<Result<(), Error>> {
+        let lane = self.lane(stream);
+        let send =
+            timeout(self.config.send_timeout, self.backplane.send(stream, attempt.frame, attempt.payload));
+        tokio::pin!(send);
+        loop {
+            tokio::select! {
+                biased;
+                () = lane.abandon_attempt.notified() => {
+                    // It may have been said of an attempt before, which had ended by itself.
+                    if !lane.queue.with(|queue| queue.is_outstanding()) {
+                        return None;
+                    }
+                }
+                result = &mut send => return Some(result.unwrap_or_else(|_| Err(ErrorKind::Timeout.into()))),
+            }
+        }
+    }
+
+    /// Waits until there may be something to do.
+    async fn idle(&self, stream: StreamIndex) {
+        let lane = self.lane(stream);
+        match lane.queue.with(|queue| queue.next_deadline()) {
+            Some(deadline) => {
+                tokio::select! {
+                    biased;
+                    () = lane.wake_sender.notified() => {}
+                    () = sleep_until(self.started + deadline) => {}
+                }
+            }
+            None => lane.wake_sender.notified().await,
+        }
+    }
+
+    /// Waits before the next attempt, while what waited for too long expires.
+    async fn back_off(&self, stream: StreamIndex, delay: Duration) {
+        let lane = self.lane(stream);
+        let until = tokio::time::Instant::now() + delay;
+        loop {
+            let deadline = lane.queue.with(|queue| {
+                queue.expire(self.now());
+                queue.next_deadline()
+            });
+            self.resolved(stream);
+            let next = deadline.map_or(until, |deadline| until.min(self.started + deadline));
+            // An attempt that was dropped meanwhile needs no more waiting, but the store does.
+            sleep_until(next).await;
+            if next == until {
+                return;
+            }
+        }
+    }
+
+    /// Tells those who wait for messages to be resolved: for room, on all streams, and for the end.
+    fn resolved(&self, stream: StreamIndex) {
+        if self.queue_budget.take_freed() {
+            for other in self.stream_indices().filter(|other| *other != stream) {
+                self.lane(other).wake_sender.notify_one();
+            }
+        }
+        if self.closing.load(Ordering::Relaxed) {
+            self.drain.notify_one();
+        }
+    }
+
+    fn update_sent(&self, stream: StreamIndex, opens: bool) {
+        let lane = self.lane(stream);
+        let needless = {
+            let status = lane.status();
+            status.is_sending() && (!opens || status.opened)
+        };
+        if !needless {
+            self.update(stream, |status| {
+                status.sent();
+                if opens {
+                    status.opened(true);
+                }
+            });
+        }
+    }
+}
