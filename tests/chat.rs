@@ -1,8 +1,11 @@
 //! The chat from outside: two nodes over one store, and clients that know nothing but the protocol.
 
-use scaleout_core::{BusConfig, MemoryStore};
-use scaleout_tests::{ChatNode, Client, Heard, get};
+use std::time::Duration;
+
+use scaleout_core::{BusConfig, MemoryStore, QueuePolicy};
+use scaleout_tests::{ChatNode, Client, DEADLINE, Heard, get};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 const RESTART: Option<u16> = Some(1012);
@@ -190,7 +193,7 @@ async fn a_client_that_does_not_read_delays_nobody_and_is_told_what_it_missed() 
     writing.await.unwrap();
 
     let mut next = 0;
-    let mut gaps = Vec::new();
+    let (mut gaps, mut told) = (Vec::new(), 0);
     while next < MESSAGES {
         match slow.hear().await {
             Heard::Json(json) if json["type"] == "message" => {
@@ -202,12 +205,14 @@ async fn a_client_that_does_not_read_delays_nobody_and_is_told_what_it_missed() 
             Heard::Json(json) if json["type"] == "gap" => {
                 assert_eq!(json["reason"], "lagged");
                 gaps.push(json["missing"].clone());
+                told += 1;
             }
             Heard::Json(json) => assert_eq!(json["type"], "cursor", "{json}"),
             Heard::Closed(code) => panic!("closed with {code:?}"),
         }
     }
     assert!(gaps.is_empty(), "a gap that nothing is missing in");
+    assert!(told > 0, "it never fell behind: this test shows nothing");
     alpha.stop().await;
     beta.stop().await;
 }
@@ -218,7 +223,7 @@ async fn the_page_and_the_state_of_the_node_are_served() {
     let (status, page) = get(alpha.address, "/").await;
     assert_eq!((status, page.contains("<!doctype html>")), (200, true));
     let (status, health) = get(alpha.address, "/health").await;
-    let health: Value = serde_json::from_str(&health).unwrap();
+    let health: Value = serde_json::from_str(&health).expect("health is JSON");
     assert_eq!((status, &health["ready"]), (200, &json!(true)));
     assert_eq!(health["node"], alpha.bus.node().to_string());
     assert_eq!(health["streams"][0], json!({ "stream": 0, "state": "up" }));
@@ -233,6 +238,46 @@ async fn the_page_and_the_state_of_the_node_are_served() {
     beta.stop().await;
 }
 
+#[tokio::test]
+async fn an_outage_of_the_store_shows_in_the_health_and_to_those_whose_message_was_refused() {
+    let config =
+        BusConfig::default().with_queue_policy(QueuePolicy::Disabled).with_degraded_grace(Duration::ZERO);
+    let store = MemoryStore::default();
+    let node = ChatNode::start(&store, config).await;
+    let mut client = Client::join(node.address, "lobby", "Ada").await;
+    store.outage(store.streams());
+    let health = until_health(&node, 503).await;
+    assert_eq!(health["ready"], false);
+    for (index, stream) in health["streams"].as_array().unwrap().iter().enumerate() {
+        assert_eq!((&stream["stream"], &stream["state"]), (&json!(index), &json!("degraded")), "{health}");
+        assert!(stream["error"].is_string() && stream["attempts"].is_u64(), "{health}");
+    }
+    client.say("lost").await;
+    let error = client.expect("error").await;
+    assert!(error["message"].as_str().unwrap().starts_with("your message was not sent: "), "{error}");
+
+    store.restore(store.streams());
+    until_health(&node, 200).await;
+    client.say("back").await;
+    assert_eq!(client.text().await, "back");
+    node.stop().await;
+}
+
+/// The node's health once its status is `wanted`.
+async fn until_health(node: &ChatNode, wanted: u16) -> Value {
+    let mut state = node.bus.state();
+    let change = async {
+        loop {
+            let (status, health) = get(node.address, "/health").await;
+            if status == wanted {
+                return serde_json::from_str(&health).expect("health is JSON");
+            }
+            state.changed().await;
+        }
+    };
+    timeout(DEADLINE, change).await.unwrap_or_else(|_| panic!("/health never became {wanted}"))
+}
+
 fn text(message: &Value) -> String {
-    message["text"].as_str().unwrap().to_owned()
+    message["text"].as_str().expect("a message has a text").to_owned()
 }

@@ -9,7 +9,16 @@ const RESTART: Option<u16> = Some(1012);
 
 #[tokio::test]
 async fn one_process_serves_two_nodes_and_leaves_cleanly_at_sigterm() {
-    let mut chat = ChatProcess::start(&["--node", "127.0.0.1:0", "--node", "127.0.0.1:0", "--app", "test-1"]);
+    let mut chat = ChatProcess::start(&[
+        "--node",
+        "127.0.0.1:0",
+        "--node",
+        "127.0.0.1:0",
+        "--app",
+        "test-1",
+        "--log",
+        "warn",
+    ]);
     let (first, second) = (chat.address().await, chat.address().await);
     assert_ne!(first, second);
     let mut ada = Client::join(first, "lobby", "Ada").await;
@@ -54,5 +63,5 @@ async fn help_names_every_option() {
 }
 
 async fn run(options: &[&str]) -> Output {
-    ChatProcess::command(options).output().await.unwrap()
+    ChatProcess::command(options).output().await.expect("the binary was just built")
 }

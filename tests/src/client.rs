@@ -83,7 +83,9 @@ impl Client {
                     }
                     return Heard::Json(json);
                 }
-                Some(Ok(Message::Close(frame))) => return Heard::Closed(frame.map(|frame| frame.code.into())),
+                Some(Ok(Message::Close(frame))) => {
+                    return Heard::Closed(frame.map(|frame| frame.code.into()));
+                }
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Heard::Closed(None),
             }

@@ -14,3 +14,8 @@ use std::time::Duration;
 
 /// How long a test waits for what must happen; it only passes by when something is broken.
 pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The README's quick start, compiled and run as everybody would type it.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
