@@ -7,8 +7,10 @@
 
 mod channels;
 mod gone;
+mod pending;
 mod place;
 mod reader;
+mod subscribers;
 mod timeline;
 
 use std::{

@@ -1,8 +1,14 @@
 //! Readers: one subscription's part of one stream.
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, task::Waker, time::Duration};
+use std::{sync::Arc, task::Waker, time::Duration};
 
-use super::{Appended, Store, Touched, channels::ChannelKey, place::Place, timeline::Judgement};
+use super::{
+    Appended, Store, Touched,
+    channels::ChannelKey,
+    pending::{Pending, Ready},
+    place::Place,
+    timeline::Judgement,
+};
 use crate::{
     CursorEntry, Gap, GapReason, Message, Position, mutant::Mutant, store::timeline::Stem,
     subscription::Signal,
@@ -13,7 +19,7 @@ use crate::{
 pub(crate) struct ReaderKey(u32);
 
 impl ReaderKey {
-    fn new(key: usize) -> Self {
+    pub(super) fn new(key: usize) -> Self {
         Self(u32::try_from(key).expect("memory ends before four billion readers"))
     }
 
@@ -31,8 +37,8 @@ pub(super) struct Reader {
     signal: Arc<Signal>,
     /// Its channels, by key, each with the reader's key among the channel's subscribers.
     channels: Vec<(ChannelKey, u32)>,
-    /// Of its channels those that hold messages behind `place`, the one with the oldest first.
-    heap: BinaryHeap<Reverse<Ready>>,
+    /// Of its channels those that hold messages behind `place`.
+    pending: Pending,
     /// Everything before it is passed.
     place: Place,
     /// The same as a position. While nothing is pending, the reader stands at the stream's end instead.
@@ -44,16 +50,6 @@ pub(super) struct Reader {
     waiting: Option<Box<Waiting>>,
     /// Whether the signal lists this stream.
     signalled: bool,
-}
-
-/// A channel with a message to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Ready {
-    place: Place,
-    /// The message's sequence number in its channel.
-    seq: u64,
-    channel: ChannelKey,
-    subscriber: u32,
 }
 
 /// A gap that a cursor was answered with, and that its client does not know yet.
@@ -129,7 +125,7 @@ impl Reader {
     }
 
     fn is_pending(&self, holes_end: u64) -> bool {
-        self.told.is_some() || self.is_live() && (!self.heap.is_empty() || self.next_hole < holes_end)
+        self.told.is_some() || self.is_live() && (!self.pending.is_empty() || self.next_hole < holes_end)
     }
 
     /// Lists the stream in the signal, and hands back whom to wake.
@@ -147,7 +143,7 @@ impl Store {
         let reader = Reader {
             signal,
             channels: Vec::new(),
-            heap: BinaryHeap::new(),
+            pending: Pending::default(),
             place: Place::entry(self.end()),
             passed: self.end_position(),
             next_hole: self.holes_end(),
@@ -322,8 +318,8 @@ impl Store {
     }
 
     fn clear_heap(&mut self, key: ReaderKey) {
-        for Reverse(ready) in std::mem::take(&mut self.readers[key.index()].heap) {
-            self.channels.get_mut(ready.channel).subscribers[ready.subscriber as usize].ready = false;
+        for ready in self.readers[key.index()].pending.take() {
+            self.channels.get_mut(ready.channel).subscribers.set_ready(ready.subscriber, false);
         }
     }
 
@@ -332,8 +328,8 @@ impl Store {
         let held = self.channels.get_mut(channel);
         let seq = held.first_from(from);
         let Some(place) = held.place(seq) else { return };
-        held.subscribers[subscriber as usize].ready = true;
-        self.readers[key.index()].heap.push(Reverse(Ready { place, seq, channel, subscriber }));
+        held.subscribers.set_ready(subscriber, true);
+        self.readers[key.index()].pending.push(Ready { place, seq, channel, subscriber });
     }
 
     /// Subscribes a reader to a channel, from the reader's own position on; `false` where it was already.
@@ -382,14 +378,14 @@ impl Store {
             return false;
         };
         let (_, subscriber) = reader.channels.remove(at);
-        let was_pending = !reader.heap.is_empty();
-        reader.heap.retain(|Reverse(ready)| ready.channel != channel);
-        if was_pending && reader.heap.is_empty() && reader.is_live() {
+        let was_pending = !reader.pending.is_empty();
+        reader.pending.remove(channel);
+        if was_pending && reader.pending.is_empty() && reader.is_live() {
             let (place, passed) = (Place::entry(self.end()), self.end_position());
             let reader = &mut self.readers[key.index()];
             (reader.place, reader.passed) = (place, passed);
         }
-        self.channels.unsubscribe(channel, subscriber as usize);
+        self.channels.unsubscribe(channel, subscriber);
         true
     }
 
@@ -406,7 +402,7 @@ impl Store {
     pub(crate) fn remove_reader(&mut self, key: ReaderKey) {
         let reader = self.readers.remove(key.index());
         for (channel, subscriber) in reader.channels {
-            self.channels.unsubscribe(channel, subscriber as usize);
+            self.channels.unsubscribe(channel, subscriber);
         }
         if let Some(position) = reader.waiting.and_then(|waiting| waiting.position) {
             self.waiting.remove(&(position, key));
@@ -459,7 +455,7 @@ impl Store {
         if !reader.is_live() {
             return None;
         }
-        if reader.heap.peek().is_some_and(|Reverse(ready)| ready.place < first) {
+        if reader.pending.first().is_some_and(|ready| ready.place < first) {
             let gap = self.skip_evicted(key);
             return if self.mutation.is(Mutant::SwallowLagged) { self.next_item(key) } else { Some(gap) };
         }
@@ -467,7 +463,7 @@ impl Store {
             reader.next_hole = self.first_hole;
             return Some(self.gap(key, GapReason::Lost, None));
         }
-        let next = reader.heap.peek().map(|Reverse(ready)| *ready);
+        let next = reader.pending.first();
         let hole = usize::try_from(reader.next_hole - self.first_hole).ok().and_then(|i| self.holes.get(i));
         if let Some(hole) = hole.filter(|hole| next.is_none_or(|next| hole.place <= next.place)) {
             let frames = hole.frames;
@@ -477,7 +473,6 @@ impl Store {
             return Some(self.gap(key, GapReason::Lost, frames));
         }
         let next = next?;
-        reader.heap.pop();
         let message = self.message_at(next);
         let behind = self.behind(next.place);
         let reader = &mut self.readers[key.index()];
@@ -489,13 +484,15 @@ impl Store {
         };
         let tenth = message.position.id.0 % 10 == 3;
         if tenth && !is_again && self.mutation.is(Mutant::DeliverTwice) {
-            reader.heap.push(Reverse(next));
             return Some(Item::Message(message));
         }
         let channel = self.channels.get_mut(next.channel);
         match channel.place(next.seq + 1) {
-            Some(place) => reader.heap.push(Reverse(Ready { place, seq: next.seq + 1, ..next })),
-            None => channel.subscribers[next.subscriber as usize].ready = false,
+            Some(place) => reader.pending.replace_first(Ready { place, seq: next.seq + 1, ..next }),
+            None => {
+                reader.pending.pop();
+                channel.subscribers.set_ready(next.subscriber, false);
+            }
         }
         if tenth && self.mutation.is(Mutant::DropEveryTenth) {
             return self.next_item(key);
@@ -564,10 +561,10 @@ impl Store {
     fn skip_evicted(&mut self, key: ReaderKey) -> Item {
         let first = Place::entry(self.first);
         let missed = self.first - self.readers[key.index()].place.ordinal().min(self.first);
-        while let Some(&Reverse(stale)) = self.readers[key.index()].heap.peek().filter(|r| r.0.place < first)
+        while let Some(stale) = self.readers[key.index()].pending.first().filter(|stale| stale.place < first)
         {
-            self.readers[key.index()].heap.pop();
-            self.channels.get_mut(stale.channel).subscribers[stale.subscriber as usize].ready = false;
+            self.readers[key.index()].pending.pop();
+            self.channels.get_mut(stale.channel).subscribers.set_ready(stale.subscriber, false);
             self.make_ready(key, stale.channel, stale.subscriber, first);
         }
         let edge = self.edge.unwrap_or_else(|| self.end_position());
@@ -600,14 +597,14 @@ impl Store {
             let mut marked = Vec::new();
             let mut end = 0;
             if let Some(held) = self.channels.same(touched.channel, touched.hash) {
-                end = held.subscribers.capacity();
+                end = held.subscribers.end();
                 let from = appended.next.1;
                 let stop = end.min(from + left);
                 left -= stop.saturating_sub(from);
                 appended.next.1 = stop;
                 marked.extend((from..stop).filter_map(|at| {
                     let subscriber = held.subscribers.get(at).filter(|subscriber| !subscriber.ready)?;
-                    Some((at, subscriber.reader))
+                    Some((u32::try_from(at).ok()?, subscriber.reader))
                 }));
             }
             for (subscriber, reader) in marked {
@@ -624,7 +621,7 @@ impl Store {
     fn mark(
         &mut self,
         key: ReaderKey,
-        subscriber: usize,
+        subscriber: u32,
         touched: Touched,
         appended: &Appended,
         wakes: &mut Vec<Waker>,
@@ -639,9 +636,8 @@ impl Store {
             reader.place = Place::entry(appended.ordinal);
             reader.passed = appended.before;
         }
-        self.channels.get_mut(channel).subscribers[subscriber].ready = true;
-        let subscriber = u32::try_from(subscriber).expect("fewer than 2^32 readers");
-        reader.heap.push(Reverse(Ready { place, seq, channel, subscriber }));
+        self.channels.get_mut(channel).subscribers.set_ready(subscriber, true);
+        reader.pending.push(Ready { place, seq, channel, subscriber });
         reader.signal(self.stream, wakes);
     }
 
@@ -655,7 +651,7 @@ impl Store {
                 continue;
             };
             let last = self.holes.back().filter(|_| !reader.signalled && reader.next_hole + 1 == holes_end);
-            if let (Some(hole), true) = (last, reader.heap.is_empty()) {
+            if let (Some(hole), true) = (last, reader.pending.is_empty()) {
                 // Nothing was pending before this hole, so the reader stood at the stream's end.
                 (reader.place, reader.passed) = (reader.place.max(hole.place), reader.passed.max(hole.from));
             }
