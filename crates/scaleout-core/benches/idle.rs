@@ -4,6 +4,7 @@ mod support;
 
 use std::{
     env, fs,
+    pin::Pin,
     process::Command,
     task::{Context, Poll, Waker},
 };
@@ -11,7 +12,7 @@ use std::{
 use futures_util::Stream;
 use peak_alloc::PeakAlloc;
 use scaleout_core::{Bus, MemoryBackplane, Subscription};
-use support::{is_measuring, single_thread};
+use support::{is_measuring, read, single_thread};
 use tokio::sync::broadcast;
 
 #[global_allocator]
@@ -20,9 +21,10 @@ static ALLOCATED: PeakAlloc = PeakAlloc;
 const PAGE_BYTES: usize = 4096;
 
 /// What is measured, each in a process of its own, so that none finds memory that another one gave back.
-const SCENES: [&str; 3] = [
+const SCENES: [&str; 4] = [
     "receivers of one tokio broadcast (baseline)",
     "subscriptions, of one channel in a hundred",
+    "subscriptions, of one channel in a hundred, after a message each",
     "subscriptions, each of a channel of its own",
 ];
 
@@ -36,8 +38,9 @@ fn main() {
                 let receivers: Vec<_> = (0..count).map(|_| sender.subscribe()).collect();
                 (sender, receivers)
             }),
-            1 => cost(count, || subscriptions(count, count / 100)),
-            _ => cost(count, || subscriptions(count, count)),
+            1 => cost(count, || subscriptions(count, count / 100, 0)),
+            2 => cost(count, || subscriptions(count, count / 100, 1)),
+            _ => cost(count, || subscriptions(count, count, 0)),
         };
         println!("{allocated} {resident}");
         return;
@@ -55,19 +58,26 @@ fn main() {
     }
 }
 
-/// Subscriptions that were polled once, as by tasks that wait for them.
-fn subscriptions(count: usize, channels: usize) -> impl Sized {
+/// Subscriptions that have read so many messages, and wait for more.
+fn subscriptions(count: usize, channels: usize, messages: usize) -> impl Sized {
     let runtime = single_thread();
     let bus = runtime.block_on(Bus::builder(MemoryBackplane::default()).connect()).expect("memory opens");
+    let name = |index: usize| format!("room:{}", index % channels);
     let mut held: Vec<Subscription> = Vec::with_capacity(count);
-    let mut context = Context::from_waker(Waker::noop());
-    for index in 0..count {
-        let mut subscription = bus.subscribe([format!("room:{}", index % channels)]);
-        let polled =
-            runtime.block_on(async { std::pin::Pin::new(&mut subscription).poll_next(&mut context) });
-        assert!(matches!(polled, Poll::Pending));
-        held.push(subscription);
-    }
+    held.extend((0..count).map(|index| bus.subscribe([name(index)])));
+    runtime.block_on(async {
+        for _ in 0..messages {
+            let published = bus.publish_many((0..channels).map(|index| (name(index), "hello")));
+            published.await.expect("memory takes everything");
+        }
+        for subscription in &mut held {
+            read(subscription, messages).await;
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(matches!(Pin::new(subscription).poll_next(&mut context), Poll::Pending));
+            // Thousands of subscriptions are not one task's.
+            tokio::task::yield_now().await;
+        }
+    });
     (held, bus, runtime)
 }
 

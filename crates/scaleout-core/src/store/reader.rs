@@ -10,7 +10,7 @@ use super::{
     timeline::Judgement,
 };
 use crate::{
-    CursorEntry, Gap, GapReason, Message, Position, mutant::Mutant, store::timeline::Stem,
+    CursorEntry, Gap, GapReason, Message, Position, Received, mutant::Mutant, store::timeline::Stem,
     subscription::Signal,
 };
 
@@ -99,15 +99,6 @@ pub(crate) enum LookUp {
     Absent,
     /// Not yet positioned: a gap, and on from now.
     Unpositioned,
-}
-
-/// What a reader is given.
-#[derive(Debug)]
-pub(crate) enum Item {
-    /// A message of one of its channels.
-    Message(Message),
-    /// Something is missing.
-    Gap(Gap),
 }
 
 /// What is left of a walk over the readers.
@@ -438,7 +429,7 @@ impl Store {
     }
 
     /// The next item of a reader, and whether there is more.
-    pub(crate) fn read(&mut self, key: ReaderKey) -> (Option<Item>, bool) {
+    pub(crate) fn read(&mut self, key: ReaderKey) -> (Option<Received>, bool) {
         let item = self.next_item(key);
         let holes_end = self.holes_end();
         let reader = &mut self.readers[key.index()];
@@ -446,7 +437,7 @@ impl Store {
         (item, reader.signalled)
     }
 
-    fn next_item(&mut self, key: ReaderKey) -> Option<Item> {
+    fn next_item(&mut self, key: ReaderKey) -> Option<Received> {
         let first = Place::entry(self.first);
         if let Some(told) = self.readers[key.index()].told.take() {
             return Some(self.gap(key, told.reason, told.frames));
@@ -484,7 +475,7 @@ impl Store {
         };
         let tenth = message.position.id.0 % 10 == 3;
         if tenth && !is_again && self.mutation.is(Mutant::DeliverTwice) {
-            return Some(Item::Message(message));
+            return Some(Received::Message(message));
         }
         let channel = self.channels.get_mut(next.channel);
         match channel.place(next.seq + 1) {
@@ -497,7 +488,7 @@ impl Store {
         if tenth && self.mutation.is(Mutant::DropEveryTenth) {
             return self.next_item(key);
         }
-        Some(Item::Message(message))
+        Some(Received::Message(message))
     }
 
     fn entry(&self, place: Place) -> &super::Entry {
@@ -518,7 +509,7 @@ impl Store {
         let slot = &entry.slots[index as usize];
         let behind = self.behind(ready.place);
         let extensions = slot.payload.end..slot.extensions_end;
-        let message = Message {
+        let mut message = Message {
             channel: Arc::clone(&self.channels.get(ready.channel).name),
             payload: entry.bytes.slice(slot.payload.start as usize..slot.payload.end as usize),
             // One byte is the count of no extensions at all.
@@ -531,7 +522,8 @@ impl Store {
             stream_count: self.stream_count,
             others: None,
         };
-        self.mutated(message)
+        self.mutate(&mut message);
+        message
     }
 
     fn mutated_index(&self, entry: &super::Entry, index: u32) -> u32 {
@@ -541,7 +533,7 @@ impl Store {
         if same && self.mutation.is(Mutant::SwapNeighbours) { other } else { index }
     }
 
-    fn mutated(&self, mut message: Message) -> Message {
+    fn mutate(&self, message: &mut Message) {
         if self.mutation.is(Mutant::CorruptPayload) && message.position.id.0 % 5 == 3 {
             message.payload = message.payload.iter().map(|byte| byte ^ 1).collect();
         }
@@ -554,11 +546,10 @@ impl Store {
         if self.mutation.is(Mutant::CursorBeforeMessage) {
             message.behind = CursorEntry::At { position: message.position, stem: None };
         }
-        message
     }
 
     /// Passes what left the ring before the reader came to it.
-    fn skip_evicted(&mut self, key: ReaderKey) -> Item {
+    fn skip_evicted(&mut self, key: ReaderKey) -> Received {
         let first = Place::entry(self.first);
         let missed = self.first - self.readers[key.index()].place.ordinal().min(self.first);
         while let Some(stale) = self.readers[key.index()].pending.first().filter(|stale| stale.place < first)
@@ -574,13 +565,13 @@ impl Store {
         self.gap(key, GapReason::Lagged, Some(missed))
     }
 
-    fn gap(&self, key: ReaderKey, reason: GapReason, frames: Option<u64>) -> Item {
+    fn gap(&self, key: ReaderKey, reason: GapReason, frames: Option<u64>) -> Received {
         let frames = match frames {
             Some(_) if self.mutation.is(Mutant::GapTooSmall) => Some(0),
             Some(frames) if self.mutation.is(Mutant::GapTooLarge) => Some(frames + 10_000),
             frames => frames,
         };
-        Item::Gap(Gap {
+        Received::Gap(Gap {
             stream: self.stream,
             reason,
             frames,
