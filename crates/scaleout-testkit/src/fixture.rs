@@ -78,6 +78,12 @@ pub enum Fault {
     LoseAnswer,
     /// The next send on stream 0 does not land, and fails with a transient error.
     LoseSend,
+    /// The next send on stream 0 fails with a time-out, and is still on its way, until [`Fault::Arrival`].
+    DelaySend,
+    /// What [`Fault::DelaySend`] delayed arrives at the store.
+    Arrival,
+    /// Retention drops all payloads of each stream but the last [`RETAINED`].
+    Trim,
     /// The store refuses everybody's credentials, until [`Fault::Accept`].
     Refuse,
     /// The store accepts the credentials again.
@@ -88,6 +94,9 @@ pub enum Fault {
 
 /// Payloads that each stream loses in a [`Fault::Failover`].
 pub const FORGOTTEN: usize = 2;
+
+/// Payloads that each stream has left after a [`Fault::Trim`].
+pub const RETAINED: usize = 3;
 
 /// What a case may need of a fixture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
