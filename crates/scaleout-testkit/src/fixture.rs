@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use scaleout_core::{Backplane, Capabilities, Epoch, PayloadId, StreamIndex};
+use scaleout_core::{Backplane, BusBuilder, Capabilities, Epoch, PayloadId, StreamIndex};
 
 pub use memory::MemoryFixture;
 
@@ -27,6 +27,9 @@ pub trait Fixture: Send + Sync {
 
     /// A new node of the app, not yet connected.
     fn node(&self) -> Arc<dyn Backplane>;
+
+    /// A new node of the app with a bus on top; cases give it settings of their own.
+    fn bus(&self) -> BusBuilder;
 
     /// A new node of another app in the same store.
     fn node_of_another_app(&self) -> Arc<dyn Backplane>;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use scaleout_core::{Backplane, Capabilities, StreamIndex};
+use scaleout_core::{Backplane, Bus, BusBuilder, Capabilities, StreamIndex};
 use scaleout_testkit::{
     conformance::{cases, run},
     conformance_tests,
@@ -105,6 +105,10 @@ impl Fixture for FaultyFixture {
 
     fn node(&self) -> Arc<dyn Backplane> {
         self.decorate(self.inner.node())
+    }
+
+    fn bus(&self) -> BusBuilder {
+        Bus::builder_from(self.node())
     }
 
     fn node_of_another_app(&self) -> Arc<dyn Backplane> {

@@ -133,9 +133,13 @@ macro_rules! __for_each_case {
             promises::promise_one_publishers_messages_keep_their_order
             promises::promise_no_duplicate_even_after_a_retried_send
             promises::promise_an_outage_loses_nothing_accepted
+            promises::promise_an_outage_shows_in_the_state
             promises::promise_a_store_that_forgot_is_repaired
             promises::promise_whatever_is_missing_is_told
             promises::promise_a_slow_subscriber_is_told
+            promises::promise_an_expired_cursor_is_told
+            promises::promise_an_idle_client_never_expires
+            promises::promise_a_hole_in_a_publishers_frames_is_told
             promises::promise_an_unreadable_frame_is_told
             promises::promise_no_fault_no_gap
             promises::promise_a_client_resumes_on_any_node

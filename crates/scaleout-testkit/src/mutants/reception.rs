@@ -99,7 +99,7 @@ impl Reception {
                     Mutant::GivesUpWhenRefused => self.is_silent = error.is_fatal(),
                     Mutant::HammersWhenRefused if !error.is_fatal() => {}
                     Mutant::Hammers | Mutant::HammersWhenRefused => {
-                        self.ready.extend(vec![Event::Faulted(error.clone()); 200])
+                        self.ready.extend(vec![Event::Faulted(error.clone()); 200]);
                     }
                     _ => {}
                 }
