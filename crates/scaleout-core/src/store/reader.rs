@@ -200,7 +200,9 @@ impl Store {
                 self.restart(key, GapReason::Reset, CursorEntry::Unpositioned);
                 LookUp::Reset
             }
-            Asked::Cursor(Some(&asked @ CursorEntry::At { .. })) if self.mutation.is(Mutant::GapOnEveryHop) => {
+            Asked::Cursor(Some(&asked @ CursorEntry::At { .. }))
+                if self.mutation.is(Mutant::GapOnEveryHop) =>
+            {
                 self.restart(key, GapReason::Reset, asked);
                 LookUp::Reset
             }
