@@ -119,8 +119,9 @@ impl Inbox {
             Some(current) if epoch == current => {
                 if !unbroken {
                     self.note_hole(store, now, None, None);
-                    // Told already: whatever comes next is no second loss.
+                    // Told already: whatever comes next is no second loss, a node heard of for the first time neither.
                     self.backlog_end = Some(PayloadId(u64::MAX));
+                    self.strict = false;
                 }
                 Ok(!unbroken)
             }
@@ -180,7 +181,7 @@ impl Inbox {
         }
         // Only an epoch that continues all there was cannot have taken a frame this node never saw.
         let clean = after.is_some_and(|after| held.is_none_or(|held| after >= held)) && missed.is_none();
-        self.strict |= !clean && store.is_filled();
+        self.strict = unbroken && (self.strict || !clean && store.is_filled());
         store.begin_epoch(now, epoch, after);
         self.epoch = Some(epoch);
         self.last = None;

@@ -6,7 +6,7 @@ use scaleout_core::{PayloadId, Position, StreamIndex};
 
 use super::{
     Findings, Invariant,
-    history::{Chain, Histories, Segment},
+    history::{Chain, Histories, Segment, Told},
     recording::{Content, GapItem, HopEntry, LogFrame, NodeRecord, Reason, Recording},
     view::{Got, View},
 };
@@ -21,12 +21,13 @@ pub(super) fn no_false_gap(recording: &Recording, histories: &Histories<'_>, fou
     for chain in &histories.chains {
         for (stream, segments) in chain.streams() {
             for segment in segments {
-                for gap in &segment.gaps {
+                for told in &segment.gaps {
+                    let gap = told.gap;
                     let node = &recording.nodes[gap.node];
                     let view = views.entry((gap.node, stream)).or_insert_with(|| View::of(node, stream));
                     let caused = match gap.reason {
                         Reason::Lost => lost(segment, gap, view),
-                        Reason::Reset => reset(segment, gap, view),
+                        Reason::Reset => reset(segment, told, view),
                         Reason::Lagged | Reason::Expired => {
                             left_ring(recording, chain, segment, gap, view, node)
                         }
@@ -60,9 +61,10 @@ fn lost(segment: &Segment<'_>, gap: &GapItem, view: &View<'_>) -> bool {
     unpositioned || view.losses.iter().any(|loss| loss.at <= gap.at && within(loss.position))
 }
 
-/// The hop that the gap answers is the last one in its segment.
-fn reset(segment: &Segment<'_>, gap: &GapItem, view: &View<'_>) -> bool {
-    let Some(hop) = segment.hops.iter().rev().find(|hop| hop.to == gap.node) else { return false };
+/// The hop that the gap answers is the last one before it.
+fn reset(segment: &Segment<'_>, told: &Told<'_>, view: &View<'_>) -> bool {
+    let gap = told.gap;
+    let Some(hop) = segment.hops[..told.hops].last() else { return false };
     if hop.forged {
         return true;
     }
@@ -122,8 +124,8 @@ const RING_OVERHEAD: usize = 2048;
 
 /// Whether the store held a payload between the gap's neighbours that the node had not got when it told the gap.
 fn never_had(recording: &Recording, segment: &Segment<'_>, gap: &GapItem, view: &View<'_>) -> bool {
-    let had: BTreeSet<Position> =
-        view.payloads.iter().filter(|got| got.at <= gap.at).map(|got| got.position).collect();
+    let until = view.payloads.iter().take_while(|got| got.at <= gap.at);
+    let had: BTreeSet<Position> = until.map(|got| got.position).collect();
     recording.log.iter().filter(|frame| frame.stream == gap.stream).any(|frame| {
         let position = Position::before(frame.epoch, frame.id);
         segment.holds(position) && !had.contains(&position)
@@ -133,6 +135,7 @@ fn never_had(recording: &Recording, segment: &Segment<'_>, gap: &GapItem, view: 
 /// 8: the frames of the gaps between two messages are at least the missing frames of the client's channels, none
 /// more than the missing frames of the stream, and a gap's place lies between its neighbours.
 pub(super) fn extent(recording: &Recording, histories: &Histories<'_>, found: &mut Findings) {
+    let mut views = BTreeMap::new();
     for chain in &histories.chains {
         let delivered = chain.delivered(recording);
         for (stream, segments) in chain.streams() {
@@ -147,7 +150,7 @@ pub(super) fn extent(recording: &Recording, histories: &Histories<'_>, found: &m
                         segment.high.map(|high| high.position)
                     )
                 };
-                for gap in &segment.gaps {
+                for Told { gap, .. } in &segment.gaps {
                     // A gap may stand right before a message, whose own place is that of a reader before it.
                     let before_high = |position| segment.high.is_some_and(|high| position == high.position);
                     let stands = |position| segment.holds(position) || before_high(position);
@@ -155,15 +158,17 @@ pub(super) fn extent(recording: &Recording, histories: &Histories<'_>, found: &m
                     found.expect(inside, Invariant::Extent, || {
                         format!("{} stands at {:?}", at(gap), gap.position)
                     });
-                    let most = most_missing(recording, segment, stream);
+                    let node = &recording.nodes[gap.node];
+                    let view = views.entry((gap.node, stream)).or_insert_with(|| View::of(node, stream));
+                    let most = most_missing(recording, segment, stream, view);
                     found.expect(gap.frames.is_none_or(|frames| frames <= most), Invariant::Extent, || {
                         format!("{}: only {most} can be missing", at(gap))
                     });
                 }
-                if let Some(told) = segment.gaps.iter().map(|gap| gap.frames).sum::<Option<u64>>() {
+                if let Some(told) = segment.gaps.iter().map(|told| told.gap.frames).sum::<Option<u64>>() {
                     let least = least_missing(recording, chain, segment, stream, &delivered);
                     found.expect(told >= least, Invariant::Extent, || {
-                        format!("{}: {told} frames told, {least} missing", at(segment.gaps[0]))
+                        format!("{}: {told} frames told, {least} missing", at(segment.gaps[0].gap))
                     });
                 }
             }
@@ -171,14 +176,25 @@ pub(super) fn extent(recording: &Recording, histories: &Histories<'_>, found: &m
     }
 }
 
-/// Frames of the stream that may be missing: those between the neighbours, and those that the store forgot, whose
-/// loss shows later, by their publisher's next number.
-fn most_missing(recording: &Recording, segment: &Segment<'_>, stream: StreamIndex) -> u64 {
+/// Frames of the stream that may be missing: those between the neighbours, and those that the store forgot or the
+/// node never got, whose loss shows later, by their publisher's next number.
+fn most_missing(recording: &Recording, segment: &Segment<'_>, stream: StreamIndex, view: &View<'_>) -> u64 {
+    let got = view.positions();
     let missing = |frame: &&LogFrame| {
         frame.stream == stream
-            && (frame.forgotten_in.is_some() || segment.holds(Position::before(frame.epoch, frame.id)))
+            && (frame.forgotten_in.is_some() || lies_in(frame, segment) || !got.contains(&place(frame)))
     };
     recording.log.iter().filter(missing).count() as u64
+}
+
+fn place(frame: &LogFrame) -> Position {
+    Position::before(frame.epoch, frame.id)
+}
+
+/// Whether a part of a frame lies between the neighbours.
+fn lies_in(frame: &LogFrame, segment: &Segment<'_>) -> bool {
+    let messages = if let Content::Frame(content) = &frame.content { content.messages.len() } else { 1 };
+    (0..).take(messages).any(|index| segment.holds(Position { index, ..place(frame) }))
 }
 
 /// Frames between the neighbours with a message of the client that it was owed and never got.

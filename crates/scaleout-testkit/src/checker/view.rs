@@ -1,6 +1,9 @@
 //! What one node got of one stream, and what it can know to have missed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use scaleout_core::{Epoch, NodeId, PayloadId, Position, StreamIndex};
 
@@ -133,6 +136,11 @@ impl<'a> View<'a> {
         }
         model.passed(id);
         self.payloads.push(Got { at, position, content, copy });
+    }
+
+    /// The places of what the node got.
+    pub(super) fn positions(&self) -> BTreeSet<Position> {
+        self.payloads.iter().map(|got| got.position).collect()
     }
 
     /// The last id that the node got of an epoch, until `at`.
