@@ -7,6 +7,7 @@ use scaleout_core::{PayloadId, Position, StreamIndex};
 use super::{
     Findings, Invariant,
     history::{Chain, Histories, Segment, Told},
+    outcomes::owed,
     recording::{Content, GapItem, HopEntry, LogFrame, NodeRecord, Reason, Recording},
     view::{Got, View},
 };
@@ -87,11 +88,13 @@ fn left_ring(
 ) -> bool {
     let channels: BTreeSet<&str> = chain.stays.iter().map(|stay| stay.channel).collect();
     let missed = |got: &&Got<'_>| {
-        segment.holds(got.position)
-            && got.at <= gap.at
+        let Content::Frame(frame) = got.content else { return false };
+        let mut messages = (0..).zip(&frame.messages);
+        got.at <= gap.at
             && !got.copy
-            && matches!(got.content, Content::Frame(frame)
-                if frame.messages.iter().any(|(channel, _)| channels.contains(channel.as_str())))
+            && messages.any(|(index, (channel, _))| {
+                channels.contains(channel.as_str()) && segment.holds(Position { index, ..got.position })
+            })
     };
     let left = |got: &Got<'_>| {
         let aged = gap.at.saturating_sub(got.at) >= node.ring_age;
@@ -166,7 +169,7 @@ pub(super) fn extent(recording: &Recording, histories: &Histories<'_>, found: &m
                     });
                 }
                 if let Some(told) = segment.gaps.iter().map(|told| told.gap.frames).sum::<Option<u64>>() {
-                    let least = least_missing(recording, chain, segment, stream, &delivered);
+                    let least = least_missing(recording, histories, chain, segment, stream, &delivered);
                     found.expect(told >= least, Invariant::Extent, || {
                         format!("{}: {told} frames told, {least} missing", at(segment.gaps[0].gap))
                     });
@@ -200,6 +203,7 @@ fn lies_in(frame: &LogFrame, segment: &Segment<'_>) -> bool {
 /// Frames between the neighbours with a message of the client that it was owed and never got.
 fn least_missing(
     recording: &Recording,
+    histories: &Histories<'_>,
     chain: &Chain<'_>,
     segment: &Segment<'_>,
     stream: StreamIndex,
@@ -207,18 +211,21 @@ fn least_missing(
 ) -> u64 {
     let missing = |frame: &&LogFrame| {
         let Content::Frame(content) = &frame.content else { return false };
-        let messages = content.messages.iter().zip(0..);
-        let mut owed = messages.filter_map(|((channel, bytes), index)| {
+        let mut messages = content.messages.iter().zip(0..).filter_map(|((_, bytes), index)| {
             let publish = recording.publish_of(bytes)?;
-            let began = recording.publishes[publish].began;
-            let stay = chain
-                .stays
-                .iter()
-                .any(|stay| stay.channel == channel && stay.since.at < began && stay.left_behind.is_none());
-            let position = Position { epoch: frame.epoch, id: frame.id, index };
-            (stay && !delivered[publish] && segment.holds(position)).then_some(())
+            let position = Position { index, ..place(frame) };
+            let places = histories.places(publish);
+            // A copy of what was told as missing in its first place is told already.
+            let told_elsewhere = || {
+                let others = chain.segments(stream).iter().filter(|other| !std::ptr::eq(*other, segment));
+                let mut told = others.filter(|other| !other.gaps.is_empty());
+                told.any(|other| places.iter().any(|place| other.holds(place.position)))
+            };
+            let missing =
+                !delivered[publish] && segment.holds(position) && owed(recording, chain, publish, places);
+            (missing && !told_elsewhere()).then_some(())
         });
-        frame.stream == stream && frame.forgotten_in.is_none() && !frame.injected && owed.next().is_some()
+        frame.stream == stream && frame.forgotten_in.is_none() && !frame.injected && messages.next().is_some()
     };
     // Behind the last message nothing may have been read yet by a chain that was cut short.
     if segment.high.is_none() && !chain.drained {
