@@ -86,9 +86,14 @@ impl<'a> View<'a> {
             match &arrival.kind {
                 ArrivalKind::Opened { epoch, after, head, unbroken } => {
                     view.epochs.entry(*epoch).or_insert(arrival.at);
+                    // Without replay reception goes on behind the head.
+                    let skipped = head
+                        .1
+                        .filter(|_| !unbroken && !node.replay && *epoch == model.epoch && head.0 == *epoch);
                     if model.opened(*epoch, *after, *head, *unbroken) {
                         view.losses.push(Loss { at: arrival.at, position: model.next_position() });
                     }
+                    model.last = model.last.max(skipped.map(|id| (*epoch, id)));
                 }
                 ArrivalKind::Payload { id, content, .. } => {
                     view.payload(&mut model, node.dense_ids, arrival.at, *id, content);
