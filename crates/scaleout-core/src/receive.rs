@@ -119,9 +119,7 @@ impl Inbox {
             )),
             Some(current) if epoch == current => {
                 if !unbroken {
-                    self.note_hole(store, now, None, None);
-                    // Told already: whatever comes next is no second loss.
-                    self.backlog_end = Some(PayloadId(u64::MAX));
+                    self.note_break(store, now, epoch, head);
                 }
                 Ok(!unbroken)
             }
@@ -155,6 +153,29 @@ impl Inbox {
         self.strict = head == (epoch, None) && after.is_none();
     }
 
+    /// Notes that nobody knows what was missed while the link was broken.
+    fn note_break(
+        &mut self,
+        store: &mut Store,
+        now: Duration,
+        epoch: Epoch,
+        head: (Epoch, Option<PayloadId>),
+    ) {
+        // Without replay reception goes on behind the head of now, which this node has reached thereby: a cursor of a
+        // node that got what this one missed is not ahead of it.
+        let skips =
+            |id: &PayloadId| head.0 == epoch && !self.replay && self.last.is_none_or(|last| last < *id);
+        let skipped = head.1.filter(skips);
+        self.note_hole(store, now, skipped.map(|id| Position { epoch, id, index: Position::TOLD }), None);
+        if let Some(id) = skipped {
+            store.skip_to(id);
+            self.last = Some(id);
+        }
+        // Told already: whatever comes next is no second loss, a node heard of for the first time neither.
+        self.backlog_end = Some(PayloadId(u64::MAX));
+        self.strict = false;
+    }
+
     fn begin_epoch(
         &mut self,
         store: &mut Store,
@@ -181,7 +202,7 @@ impl Inbox {
         }
         // Only an epoch that continues all there was cannot have taken a frame this node never saw.
         let clean = after.is_some_and(|after| held.is_none_or(|held| after >= held)) && missed.is_none();
-        self.strict |= !clean && store.is_filled();
+        self.strict = unbroken && (self.strict || !clean && store.is_filled());
         store.begin_epoch(now, epoch, after);
         self.epoch = Some(epoch);
         self.last = None;

@@ -1,6 +1,9 @@
 //! What one node got of one stream, and what it can know to have missed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use scaleout_core::{Epoch, NodeId, PayloadId, Position, StreamIndex};
 
@@ -83,9 +86,14 @@ impl<'a> View<'a> {
             match &arrival.kind {
                 ArrivalKind::Opened { epoch, after, head, unbroken } => {
                     view.epochs.entry(*epoch).or_insert(arrival.at);
+                    // Without replay reception goes on behind the head.
+                    let skipped = head
+                        .1
+                        .filter(|_| !unbroken && !node.replay && *epoch == model.epoch && head.0 == *epoch);
                     if model.opened(*epoch, *after, *head, *unbroken) {
                         view.losses.push(Loss { at: arrival.at, position: model.next_position() });
                     }
+                    model.last = model.last.max(skipped.map(|id| (*epoch, id)));
                 }
                 ArrivalKind::Payload { id, content, .. } => {
                     view.payload(&mut model, node.dense_ids, arrival.at, *id, content);
@@ -133,6 +141,11 @@ impl<'a> View<'a> {
         }
         model.passed(id);
         self.payloads.push(Got { at, position, content, copy });
+    }
+
+    /// The places of what the node got.
+    pub(super) fn positions(&self) -> BTreeSet<Position> {
+        self.payloads.iter().map(|got| got.position).collect()
     }
 
     /// The last id that the node got of an epoch, until `at`.

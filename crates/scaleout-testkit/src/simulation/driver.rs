@@ -180,6 +180,7 @@ impl Driver {
         let record = NodeRecord {
             id,
             ended: None,
+            replay: capabilities.replay,
             dense_ids: capabilities.dense_ids,
             ring_bytes: Some(config.max_ring_bytes),
             ring_age: config.max_ring_age,
