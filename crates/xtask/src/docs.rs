@@ -68,7 +68,7 @@ fn unkept(page: &str, functions: &BTreeSet<String>) -> Vec<String> {
     problems.extend(missing.map(|name| format!("there is no test `{name}`")));
     let is_case = |name: &&String| CASES.iter().any(|prefix| name.starts_with(prefix));
     let untold = functions.iter().filter(is_case).filter(|name| !named.contains(name.as_str()));
-    problems.extend(untold.map(|name| format!("the case `{name}` is not told")));
+    problems.extend(untold.map(|name| format!("the case `{name}` is not on the page")));
     problems
 }
 
@@ -224,7 +224,7 @@ mod tests {
             [
                 "no test is named for `gaps`: yes",
                 "there is no test `no_such_test`",
-                "the case `promise_of_more` is not told"
+                "the case `promise_of_more` is not on the page"
             ]
         );
     }
