@@ -2,16 +2,39 @@
 
 mod backoff;
 pub mod backplane;
+mod budget;
+mod bus;
 mod channel;
 mod config;
+mod counters;
+mod cursor;
 mod error;
+pub mod frame;
 mod ids;
+mod memory;
+mod message;
+mod mutant;
+mod queue;
+mod receive;
+mod state;
+mod store;
+mod subscription;
 
+#[cfg(feature = "mutants")]
+pub use crate::mutant::Mutant;
 pub use crate::{
     backoff::Backoff,
     backplane::{Backplane, Capabilities, Event, Start},
+    bus::{Bus, BusBuilder, CloseReport, Publish, PublishMany, PublishManyError, Usage},
     channel::{AppName, MAX_CHANNEL_BYTES, check_channel, stream_of},
     config::{BusConfig, Overflow, QueuePolicy, Role},
+    counters::Counters,
+    cursor::{Cursor, CursorEntry},
     error::{Error, ErrorKind},
     ids::{Epoch, FrameId, NodeId, PayloadId, Position, StreamIndex},
+    memory::{LogEntry, MemoryBackplane, MemoryConfig, MemoryStore, SendFault},
+    message::{Gap, GapReason, Message, Received},
+    queue::Receipt,
+    state::{Health, StateWatch, StreamState},
+    subscription::Subscription,
 };

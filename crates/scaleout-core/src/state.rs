@@ -1,0 +1,197 @@
+//! The state of streams, and of a node as a whole.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::{Error, NodeId};
+
+/// The state of one stream on this node.
+#[derive(Debug, Clone)]
+pub enum StreamState {
+    /// It did not yet reach what the store held when it first opened.
+    Connecting,
+    /// It receives what the store has, and its last send did not fail.
+    Up,
+    /// An attempt to connect, receive or send failed; it is tried again for ever.
+    Degraded {
+        /// Since when.
+        since: Instant,
+        /// The last failure.
+        error: Error,
+        /// Failed attempts since then.
+        attempts: u32,
+    },
+    /// The bus is closed.
+    Closed,
+}
+
+impl StreamState {
+    /// Whether it is [`Up`](Self::Up).
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self, Self::Up)
+    }
+
+    /// `connecting`, `up`, `degraded` or `closed`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Up => "up",
+            Self::Degraded { .. } => "degraded",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// The state of a node, for a readiness probe.
+#[derive(Debug, Clone)]
+pub struct Health {
+    /// Whether clients should be sent here: every stream is up, or degraded for less than
+    /// [`degraded_grace`](crate::BusConfig::degraded_grace).
+    pub ready: bool,
+    /// This node.
+    pub node: NodeId,
+    /// The state of each stream, by index.
+    pub streams: Vec<StreamState>,
+}
+
+/// Tells every change of the streams' states.
+#[derive(Debug, Clone)]
+pub struct StateWatch(pub(crate) watch::Receiver<Vec<StreamState>>);
+
+impl StateWatch {
+    /// The state of each stream now, by index.
+    #[must_use]
+    pub fn current(&self) -> Vec<StreamState> {
+        self.0.borrow().clone()
+    }
+
+    /// The states after the next change that was not seen yet, `None` once the bus is closed or dropped.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn changed(&mut self) -> Option<Vec<StreamState>> {
+        self.0.changed().await.ok()?;
+        Some(self.0.borrow_and_update().clone())
+    }
+}
+
+/// What the tasks of a stream know of its state. Plain values.
+#[derive(Debug, Default)]
+pub(crate) struct Status {
+    /// Whether the stream opened once, so that messages may be sent.
+    pub(crate) opened: bool,
+    /// Whether it reached its first head. Without reception: whether a probe was answered.
+    at_head: bool,
+    /// Whether it was ever up.
+    pub(crate) was_up: bool,
+    receive_fault: Option<Error>,
+    send_fault: Option<Error>,
+    /// A node that counts the streams differently was heard, and until when that is held against the stream.
+    layout_fault: Option<(Error, Duration)>,
+    since: Option<Instant>,
+    attempts: u32,
+    closed: bool,
+}
+
+/// How long one frame of another layout keeps a stream degraded.
+const LAYOUT_FAULT_TIME: Duration = Duration::from_secs(60);
+
+impl Status {
+    pub(crate) fn is_up(&self) -> bool {
+        !self.closed && self.at_head && self.fault().is_none()
+    }
+
+    /// Whether reception is as it should be, so that waiting for what comes makes sense.
+    pub(crate) fn is_receiving(&self) -> bool {
+        self.opened && self.receive_fault.is_none()
+    }
+
+    pub(crate) fn is_sending(&self) -> bool {
+        self.send_fault.is_none()
+    }
+
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    pub(crate) fn opened(&mut self, at_head: bool) {
+        self.opened = true;
+        self.receive_fault = None;
+        self.at_head |= at_head;
+        self.heal();
+    }
+
+    pub(crate) fn reached_head(&mut self) {
+        self.at_head = true;
+        self.heal();
+    }
+
+    pub(crate) fn receive_failed(&mut self, error: Error) {
+        self.receive_fault = Some(error);
+        self.failed();
+    }
+
+    pub(crate) fn send_failed(&mut self, error: Error) {
+        self.send_fault = Some(error);
+        self.failed();
+    }
+
+    pub(crate) fn sent(&mut self) {
+        self.send_fault = None;
+        self.heal();
+    }
+
+    pub(crate) fn layout_failed(&mut self, error: Error, now: Duration) {
+        let first = self.layout_fault.is_none();
+        self.layout_fault = Some((error, now + LAYOUT_FAULT_TIME));
+        if first {
+            self.failed();
+        }
+    }
+
+    /// Forgives a foreign layout that was not heard for a minute; whether anything changed.
+    pub(crate) fn tick(&mut self, now: Duration) -> bool {
+        if self.layout_fault.as_ref().is_none_or(|(_, until)| *until > now) {
+            return false;
+        }
+        self.layout_fault = None;
+        self.heal();
+        true
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    pub(crate) fn state(&self) -> StreamState {
+        match (self.closed, self.fault(), self.since) {
+            (true, ..) => StreamState::Closed,
+            (_, Some(error), Some(since)) => {
+                StreamState::Degraded { since, error: error.clone(), attempts: self.attempts }
+            }
+            _ if self.at_head => StreamState::Up,
+            _ => StreamState::Connecting,
+        }
+    }
+
+    fn fault(&self) -> Option<&Error> {
+        let layout = self.layout_fault.as_ref().map(|(error, _)| error);
+        self.receive_fault.as_ref().or(self.send_fault.as_ref()).or(layout)
+    }
+
+    fn failed(&mut self) {
+        self.since = self.since.or_else(|| Some(tokio::time::Instant::now().into_std()));
+        self.attempts = self.attempts.saturating_add(1);
+    }
+
+    fn heal(&mut self) {
+        if self.fault().is_none() {
+            self.since = None;
+            self.attempts = 0;
+        }
+        self.was_up |= self.is_up();
+    }
+}

@@ -1,0 +1,628 @@
+//! Readers: one subscription's part of one stream.
+
+use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, task::Waker, time::Duration};
+
+use bytes::Bytes;
+
+use super::{Appended, Store, Touched, channels::ChannelKey, place::Place, timeline::Judgement};
+use crate::{
+    CursorEntry, Gap, GapReason, Message, Position, mutant::Mutant, store::timeline::Stem,
+    subscription::Signal,
+};
+
+/// A reader's key in its store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ReaderKey(u32);
+
+impl ReaderKey {
+    fn new(key: usize) -> Self {
+        Self(u32::try_from(key).expect("memory ends before four billion readers"))
+    }
+
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Readers that one [`Store::notify`] touches at most, so that a crowd does not hold the lock.
+const NOTIFY_CHUNK: usize = 1_000;
+
+/// A subscription's place on one stream.
+#[derive(Debug)]
+pub(super) struct Reader {
+    signal: Arc<Signal>,
+    /// Its channels, by key, each with the reader's key among the channel's subscribers.
+    channels: Vec<(ChannelKey, u32)>,
+    /// Of its channels those that hold messages behind `place`, the one with the oldest first.
+    heap: BinaryHeap<Reverse<Ready>>,
+    /// Everything before it is passed.
+    place: Place,
+    /// The same as a position. While nothing is pending, the reader stands at the stream's end instead.
+    passed: Position,
+    /// The number of the first hole it was not told of.
+    next_hole: u64,
+    /// A gap to be told first.
+    told: Option<Box<(GapReason, Option<u64>)>>,
+    waiting: Option<Box<Waiting>>,
+    /// Whether the signal lists this stream.
+    signalled: bool,
+}
+
+/// A channel with a message to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Ready {
+    place: Place,
+    /// The message's sequence number in its channel.
+    seq: u64,
+    channel: ChannelKey,
+    subscriber: u32,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// `None`: the head of the first `Opened`.
+    position: Option<Position>,
+    stem: Option<Stem>,
+    /// The stream's up time at which waiting ends; `None`: never.
+    until: Option<Duration>,
+}
+
+/// Where a subscription asks to begin on a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Asked<'a> {
+    /// With what comes from now on.
+    Now,
+    /// With what a cursor says; `None`: the stream is absent from it.
+    Cursor(Option<&'a CursorEntry>),
+    /// From now on, but a cursor says that it cannot be read here (another layout).
+    Foreign,
+}
+
+/// The row of the look-up table that applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LookUp {
+    /// In the ring, or exactly at its older edge: on from there.
+    InRing,
+    /// Older than the ring; `expired`: a message of its channels may have gone.
+    Older {
+        /// Whether that is told as a gap.
+        expired: bool,
+    },
+    /// Ahead of this node: waits.
+    Ahead,
+    /// Not of this node's history: a gap, and on from now.
+    Reset,
+    /// Absent from the cursor: on from now.
+    Absent,
+    /// Not yet positioned: a gap, and on from now.
+    Unpositioned,
+}
+
+/// What a reader is given.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// A message of one of its channels.
+    Message(Message),
+    /// Something is missing.
+    Gap(Gap),
+}
+
+/// What is left of a walk over the readers.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Notified {
+    /// All were reached.
+    All,
+    /// Some are left: call again, after others had a turn.
+    More,
+}
+
+impl Reader {
+    fn is_live(&self) -> bool {
+        self.waiting.is_none()
+    }
+
+    fn is_pending(&self, holes_end: u64) -> bool {
+        self.told.is_some() || self.is_live() && (!self.heap.is_empty() || self.next_hole < holes_end)
+    }
+
+    /// Lists the stream in the signal, and hands back whom to wake.
+    fn signal(&mut self, stream: crate::StreamIndex, wakes: &mut Vec<Waker>) {
+        if !self.signalled {
+            self.signalled = true;
+            wakes.extend(self.signal.raise(stream));
+        }
+    }
+}
+
+impl Store {
+    /// Adds a reader; it is nowhere yet.
+    pub(crate) fn add_reader(&mut self, signal: Arc<Signal>) -> ReaderKey {
+        let reader = Reader {
+            signal,
+            channels: Vec::new(),
+            heap: BinaryHeap::new(),
+            place: Place::entry(self.end()),
+            passed: self.end_position(),
+            next_hole: self.holes_end(),
+            told: None,
+            waiting: None,
+            signalled: false,
+        };
+        ReaderKey::new(self.readers.insert(reader))
+    }
+
+    /// Gives a reader its first channels, before it [begins](Self::begin).
+    pub(crate) fn join<'a>(&mut self, key: ReaderKey, names: impl Iterator<Item = &'a str>) {
+        self.readers[key.index()].channels = Vec::with_capacity(names.size_hint().0);
+        for name in names {
+            let channel = self.channels.find_or_insert(name);
+            let joined = &self.readers[key.index()].channels;
+            if let Err(at) = joined.binary_search_by_key(&channel, |(channel, _)| *channel) {
+                let subscriber = self.channels.subscribe(channel, key);
+                self.readers[key.index()].channels.insert(at, (channel, subscriber));
+            }
+        }
+    }
+
+    /// Puts a reader, with its first channels, where `asked` says.
+    pub(crate) fn begin(
+        &mut self,
+        key: ReaderKey,
+        asked: Asked<'_>,
+        ahead_wait: Duration,
+        wakes: &mut Vec<Waker>,
+    ) -> LookUp {
+        let look_up = match asked {
+            Asked::Now | Asked::Cursor(None) => {
+                match (self.timeline.current(), self.filling) {
+                    (None, _) => {
+                        self.unopened.insert(key);
+                        self.readers[key.index()].waiting =
+                            Some(Box::new(Waiting { position: None, stem: None, until: None }));
+                    }
+                    (_, Some(target)) => self.await_position(key, target),
+                    _ => self.stand_at_end(key),
+                }
+                LookUp::Absent
+            }
+            Asked::Cursor(Some(CursorEntry::Unpositioned)) => {
+                self.restart(key, GapReason::Lost);
+                LookUp::Unpositioned
+            }
+            Asked::Foreign => {
+                self.restart(key, GapReason::Reset);
+                LookUp::Reset
+            }
+            Asked::Cursor(Some(&CursorEntry::At { position, stem })) => {
+                let until = Some(self.up_time + ahead_wait);
+                self.go_to(key, position, stem, until)
+            }
+        };
+        self.signal_if_pending(key, wakes);
+        look_up
+    }
+
+    /// Begins anew "from now", behind a gap. A stream that did not open yet tells it at once all the same.
+    fn restart(&mut self, key: ReaderKey, reason: GapReason) {
+        self.readers[key.index()].told = Some(Box::new((reason, None)));
+        if self.timeline.current().is_none() {
+            self.unopened.insert(key);
+            self.readers[key.index()].waiting =
+                Some(Box::new(Waiting { position: None, stem: None, until: None }));
+        } else {
+            self.stand_at_end(key);
+        }
+    }
+
+    fn go_to(
+        &mut self,
+        key: ReaderKey,
+        position: Position,
+        stem: Option<Stem>,
+        until: Option<Duration>,
+    ) -> LookUp {
+        match self.timeline.judge(position, stem) {
+            Judgement::Ahead => {
+                self.waiting.insert((position, key));
+                self.readers[key.index()].waiting =
+                    Some(Box::new(Waiting { position: Some(position), stem, until }));
+                LookUp::Ahead
+            }
+            Judgement::Foreign => {
+                self.restart(key, GapReason::Reset);
+                LookUp::Reset
+            }
+            Judgement::Known => {
+                let at = self.normalized(position);
+                if self.edge.is_none_or(|edge| edge <= at) {
+                    let place = self.place_of(position);
+                    self.stand_at(key, place, position);
+                    return LookUp::InRing;
+                }
+                let edge = self.edge.unwrap_or(at);
+                let expired = self.origin.is_none_or(|origin| at < origin)
+                    || self.readers[key.index()].channels.iter().any(|(channel, _)| {
+                        self.gone.may_have_lost(self.channels.hash_of(*channel), position)
+                    });
+                self.stand_at(key, Place::entry(self.first), if expired { edge } else { position });
+                if expired && !self.mutation.is(Mutant::HideExpired) {
+                    let frames = (self.dense_ids && edge.epoch == at.epoch).then(|| edge.id.0 - at.id.0);
+                    self.readers[key.index()].told = Some(Box::new((GapReason::Expired, frames)));
+                }
+                LookUp::Older { expired }
+            }
+        }
+    }
+
+    /// Makes a reader wait for a position that will come.
+    pub(super) fn await_position(&mut self, key: ReaderKey, position: Position) {
+        if self.has_reached(position) {
+            self.stand_at_end(key);
+            return;
+        }
+        self.waiting.insert((position, key));
+        let stem = self.timeline.stem(position);
+        self.readers[key.index()].waiting =
+            Some(Box::new(Waiting { position: Some(position), stem, until: None }));
+    }
+
+    fn stand_at_end(&mut self, key: ReaderKey) {
+        let (place, passed, holes_end) = (Place::entry(self.end()), self.end_position(), self.holes_end());
+        self.clear_heap(key);
+        let reader = &mut self.readers[key.index()];
+        (reader.place, reader.passed, reader.next_hole) = (place, passed, holes_end);
+        reader.waiting = None;
+    }
+
+    fn stand_at(&mut self, key: ReaderKey, place: Place, passed: Position) {
+        let at = self.normalized(passed);
+        let is_passed = |hole: &super::Hole| {
+            let (from, to) = (hole.from, hole.to);
+            if from == to { passed > to } else { passed >= to || to.index == 0 && at >= to }
+        };
+        let next_hole = self.first_hole + self.holes.iter().take_while(|hole| is_passed(hole)).count() as u64;
+        self.clear_heap(key);
+        let reader = &mut self.readers[key.index()];
+        (reader.place, reader.passed, reader.next_hole) = (place, passed, next_hole);
+        reader.waiting = None;
+        for index in 0..self.readers[key.index()].channels.len() {
+            let (channel, subscriber) = self.readers[key.index()].channels[index];
+            self.make_ready(key, channel, subscriber, place);
+        }
+    }
+
+    fn clear_heap(&mut self, key: ReaderKey) {
+        for Reverse(ready) in std::mem::take(&mut self.readers[key.index()].heap) {
+            self.channels.get_mut(ready.channel).subscribers[ready.subscriber as usize].ready = false;
+        }
+    }
+
+    /// Puts a channel into a reader's heap where it has a message at or behind `from`.
+    fn make_ready(&mut self, key: ReaderKey, channel: ChannelKey, subscriber: u32, from: Place) {
+        let held = self.channels.get_mut(channel);
+        let seq = held.first_from(from);
+        let Some(place) = held.place(seq) else { return };
+        held.subscribers[subscriber as usize].ready = true;
+        self.readers[key.index()].heap.push(Reverse(Ready { place, seq, channel, subscriber }));
+    }
+
+    /// Subscribes a reader to a channel, from the reader's own position on; `false` where it was already.
+    pub(crate) fn add_channel(&mut self, key: ReaderKey, name: &str, wakes: &mut Vec<Waker>) -> bool {
+        let channel = self.channels.find_or_insert(name);
+        let Err(at) =
+            self.readers[key.index()].channels.binary_search_by_key(&channel, |(channel, _)| *channel)
+        else {
+            return false;
+        };
+        let subscriber = self.channels.subscribe(channel, key);
+        let channels = &mut self.readers[key.index()].channels;
+        // Most subscriptions are of few channels: no room for more than there are, at first.
+        if channels.len() < 4 {
+            channels.reserve_exact(1);
+        }
+        channels.insert(at, (channel, subscriber));
+        if !self.readers[key.index()].is_live() {
+            return true;
+        }
+        let holes_end = self.holes_end();
+        if !self.readers[key.index()].is_pending(holes_end) {
+            let (place, passed) = (Place::entry(self.end()), self.end_position());
+            let reader = &mut self.readers[key.index()];
+            (reader.place, reader.passed) = (place, passed);
+            return true;
+        }
+        let (place, passed) = (self.readers[key.index()].place, self.readers[key.index()].passed);
+        let lost = place < Place::entry(self.first)
+            && self.gone.may_have_lost(self.channels.hash_of(channel), passed);
+        if lost && self.readers[key.index()].told.is_none() {
+            self.readers[key.index()].told =
+                Some(Box::new((GapReason::Lagged, Some(self.first - place.ordinal()))));
+        }
+        self.make_ready(key, channel, subscriber, place);
+        self.signal_if_pending(key, wakes);
+        true
+    }
+
+    /// Ends a reader's subscription to a channel; `false` where there was none.
+    pub(crate) fn remove_channel(&mut self, key: ReaderKey, name: &str) -> bool {
+        let Some(channel) = self.channels.find(name) else { return false };
+        let reader = &mut self.readers[key.index()];
+        let Ok(at) = reader.channels.binary_search_by_key(&channel, |(channel, _)| *channel) else {
+            return false;
+        };
+        let (_, subscriber) = reader.channels.remove(at);
+        let was_pending = !reader.heap.is_empty();
+        reader.heap.retain(|Reverse(ready)| ready.channel != channel);
+        if was_pending && reader.heap.is_empty() && reader.is_live() {
+            let (place, passed) = (Place::entry(self.end()), self.end_position());
+            let reader = &mut self.readers[key.index()];
+            (reader.place, reader.passed) = (place, passed);
+        }
+        self.channels.unsubscribe(channel, subscriber as usize);
+        true
+    }
+
+    pub(crate) fn has_channels(&self, key: ReaderKey) -> bool {
+        !self.readers[key.index()].channels.is_empty()
+    }
+
+    /// Ends every reader, which yields what is there and then nothing more.
+    pub(crate) fn end_readers(&self, wakes: &mut Vec<Waker>) {
+        wakes.extend(self.readers.iter().filter_map(|(_, reader)| reader.signal.close()));
+    }
+
+    /// Removes a reader.
+    pub(crate) fn remove_reader(&mut self, key: ReaderKey) {
+        let reader = self.readers.remove(key.index());
+        for (channel, subscriber) in reader.channels {
+            self.channels.unsubscribe(channel, subscriber as usize);
+        }
+        if let Some(position) = reader.waiting.and_then(|waiting| waiting.position) {
+            self.waiting.remove(&(position, key));
+        }
+        self.unopened.remove(&key);
+    }
+
+    /// How many readers there are.
+    pub(crate) fn reader_count(&self) -> usize {
+        self.readers.len()
+    }
+
+    /// What a cursor says of this reader's stream.
+    pub(crate) fn cursor_entry(&self, key: ReaderKey) -> CursorEntry {
+        let reader = &self.readers[key.index()];
+        match &reader.waiting {
+            None if reader.is_pending(self.holes_end()) => self.entry_at(reader.passed),
+            None => self.entry_at(self.end_position()),
+            Some(waiting) => match waiting.position {
+                Some(position) => CursorEntry::At { position, stem: waiting.stem },
+                None => CursorEntry::Unpositioned,
+            },
+        }
+    }
+
+    fn entry_at(&self, position: Position) -> CursorEntry {
+        let position = self.timeline.canonical(position);
+        CursorEntry::At { position, stem: self.timeline.stem(position) }
+    }
+
+    /// The next item of a reader, and whether there is more.
+    pub(crate) fn read(&mut self, key: ReaderKey) -> (Option<Item>, bool) {
+        let item = self.next_item(key);
+        let holes_end = self.holes_end();
+        let reader = &mut self.readers[key.index()];
+        reader.signalled = reader.is_pending(holes_end);
+        (item, reader.signalled)
+    }
+
+    fn next_item(&mut self, key: ReaderKey) -> Option<Item> {
+        let first = Place::entry(self.first);
+        if let Some(told) = self.readers[key.index()].told.take() {
+            let (reason, frames) = *told;
+            return Some(self.gap(key, reason, frames));
+        }
+        let reader = &mut self.readers[key.index()];
+        if !reader.is_live() {
+            return None;
+        }
+        if reader.heap.peek().is_some_and(|Reverse(ready)| ready.place < first) {
+            return Some(self.skip_evicted(key));
+        }
+        if reader.next_hole < self.first_hole {
+            reader.next_hole = self.first_hole;
+            return Some(self.gap(key, GapReason::Lost, None));
+        }
+        let next = reader.heap.peek().map(|Reverse(ready)| *ready);
+        let hole = usize::try_from(reader.next_hole - self.first_hole).ok().and_then(|i| self.holes.get(i));
+        if let Some(hole) = hole.filter(|hole| next.is_none_or(|next| hole.place <= next.place)) {
+            let frames = hole.frames;
+            reader.next_hole += 1;
+            reader.passed = reader.passed.max(hole.to);
+            reader.place = reader.place.max(hole.place);
+            return Some(self.gap(key, GapReason::Lost, frames));
+        }
+        let next = next?;
+        reader.heap.pop();
+        let index = usize::try_from(next.place.ordinal() - self.first).expect("entries fit memory");
+        let entry = &self.entries[index];
+        let slot = &entry.slots[next.place.index() as usize];
+        let behind = next.place.index() + 1;
+        let is_last = behind as usize == entry.slots.len();
+        reader.place = match is_last {
+            true => Place::entry(next.place.ordinal() + 1),
+            false => Place::new(next.place.ordinal(), behind),
+        };
+        let index = if is_last { Position::WHOLE } else { behind };
+        reader.passed = Position { epoch: entry.epoch, id: entry.id, index };
+        if self.mutation.is(Mutant::CursorOffByOne) {
+            reader.passed.index = next.place.index();
+        }
+        let channel = self.channels.get_mut(next.channel);
+        match channel.place(next.seq + 1) {
+            Some(place) => reader.heap.push(Reverse(Ready { place, seq: next.seq + 1, ..next })),
+            None => channel.subscribers[next.subscriber as usize].ready = false,
+        }
+        let extensions = slot.payload.end..slot.extensions_end;
+        Some(Item::Message(Message {
+            channel: Arc::clone(&channel.name),
+            payload: slice(&entry.bytes, slot.payload.start, slot.payload.end),
+            // One byte is the count of no extensions at all.
+            extensions: (extensions.len() > 1).then(|| (entry.bytes.clone(), extensions)).map(Box::new),
+            node: entry.node,
+            sent_at_micros: entry.sent_at_micros,
+            stream: self.stream,
+            position: Position { epoch: entry.epoch, id: entry.id, index: next.place.index() },
+            behind: CursorEntry::At { position: reader.passed, stem: self.timeline.stem(reader.passed) },
+            stream_count: self.stream_count,
+            others: None,
+        }))
+    }
+
+    /// Passes what left the ring before the reader came to it.
+    fn skip_evicted(&mut self, key: ReaderKey) -> Item {
+        let first = Place::entry(self.first);
+        let missed = self.first - self.readers[key.index()].place.ordinal().min(self.first);
+        while let Some(&Reverse(stale)) = self.readers[key.index()].heap.peek().filter(|r| r.0.place < first)
+        {
+            self.readers[key.index()].heap.pop();
+            self.channels.get_mut(stale.channel).subscribers[stale.subscriber as usize].ready = false;
+            self.make_ready(key, stale.channel, stale.subscriber, first);
+        }
+        let edge = self.edge.unwrap_or_else(|| self.end_position());
+        let reader = &mut self.readers[key.index()];
+        reader.place = first;
+        reader.passed = reader.passed.max(edge);
+        self.gap(key, GapReason::Lagged, Some(missed))
+    }
+
+    fn gap(&self, key: ReaderKey, reason: GapReason, frames: Option<u64>) -> Item {
+        let frames = match self.mutation.is(Mutant::GapTooSmall) {
+            true => frames.map(|_| 0),
+            false => frames,
+        };
+        Item::Gap(Gap {
+            stream: self.stream,
+            reason,
+            frames,
+            behind: self.cursor_entry(key),
+            stream_count: self.stream_count,
+            others: None,
+        })
+    }
+
+    /// Marks the readers of what was appended, up to a chunk of them.
+    pub(crate) fn notify(&mut self, appended: &mut Appended, wakes: &mut Vec<Waker>) -> Notified {
+        let mut left = NOTIFY_CHUNK;
+        while let Some(&touched) = appended.touched.get(appended.next.0) {
+            let mut marked = Vec::new();
+            let mut end = 0;
+            if let Some(held) = self.channels.same(touched.channel, touched.hash) {
+                end = held.subscribers.capacity();
+                let from = appended.next.1;
+                let stop = end.min(from + left);
+                left -= stop.saturating_sub(from);
+                appended.next.1 = stop;
+                marked.extend((from..stop).filter_map(|at| {
+                    let subscriber = held.subscribers.get(at).filter(|subscriber| !subscriber.ready)?;
+                    Some((at, subscriber.reader))
+                }));
+            }
+            for (subscriber, reader) in marked {
+                self.mark(reader, subscriber, touched, appended, wakes);
+            }
+            if appended.next.1 < end {
+                return Notified::More;
+            }
+            appended.next = (appended.next.0 + 1, 0);
+        }
+        Notified::All
+    }
+
+    fn mark(
+        &mut self,
+        key: ReaderKey,
+        subscriber: usize,
+        touched: Touched,
+        appended: &Appended,
+        wakes: &mut Vec<Waker>,
+    ) {
+        let Touched { channel, seq, place, .. } = touched;
+        let holes_end = self.holes_end();
+        let reader = &mut self.readers[key.index()];
+        if !reader.is_live() || place < reader.place {
+            return;
+        }
+        if !reader.is_pending(holes_end) {
+            reader.place = Place::entry(appended.ordinal);
+            reader.passed = appended.before;
+        }
+        self.channels.get_mut(channel).subscribers[subscriber].ready = true;
+        let subscriber = u32::try_from(subscriber).expect("fewer than 2^32 readers");
+        reader.heap.push(Reverse(Ready { place, seq, channel, subscriber }));
+        reader.signal(self.stream, wakes);
+    }
+
+    /// Marks every reader with something to tell (a hole), from `next` on, up to a chunk of them.
+    pub(crate) fn notify_all(&mut self, next: &mut usize, wakes: &mut Vec<Waker>) -> Notified {
+        let holes_end = self.holes_end();
+        let end = self.readers.capacity();
+        let stop = end.min(*next + NOTIFY_CHUNK);
+        for key in *next..stop {
+            if let Some(reader) = self.readers.get_mut(key).filter(|reader| reader.is_pending(holes_end)) {
+                reader.signal(self.stream, wakes);
+            }
+        }
+        *next = stop;
+        if stop < end { Notified::More } else { Notified::All }
+    }
+
+    /// Lets readers go on whose position has come, or will never come.
+    pub(crate) fn release_waiting(&mut self, wakes: &mut Vec<Waker>) {
+        while let Some(&(position, key)) = self.waiting.first() {
+            let Some(head) = self.timeline.head() else { return };
+            if position.epoch >= head.epoch && !self.has_reached(position) {
+                return;
+            }
+            self.waiting.remove(&(position, key));
+            let waiting = self.readers[key.index()].waiting.take();
+            let (stem, until) = waiting.map_or((None, None), |waiting| (waiting.stem, waiting.until));
+            self.go_to(key, position, stem, until);
+            self.signal_if_pending(key, wakes);
+        }
+    }
+
+    /// Lets the stream's up time pass, and ends the waits that it ends: `Reset`, on from now.
+    pub(crate) fn pass_up_time(&mut self, elapsed: Duration, wakes: &mut Vec<Waker>) {
+        self.up_time += elapsed;
+        let over: Vec<(Position, ReaderKey)> = self
+            .waiting
+            .iter()
+            .filter(|(_, key)| {
+                let until = self.readers[key.index()].waiting.as_ref().and_then(|waiting| waiting.until);
+                until.is_some_and(|until| until <= self.up_time)
+            })
+            .copied()
+            .collect();
+        for (position, key) in over {
+            self.waiting.remove(&(position, key));
+            self.restart(key, GapReason::Reset);
+            self.signal_if_pending(key, wakes);
+        }
+    }
+
+    fn signal_if_pending(&mut self, key: ReaderKey, wakes: &mut Vec<Waker>) {
+        let holes_end = self.holes_end();
+        let reader = &mut self.readers[key.index()];
+        if reader.is_pending(holes_end) {
+            reader.signal(self.stream, wakes);
+        }
+    }
+
+    fn holes_end(&self) -> u64 {
+        self.first_hole + self.holes.len() as u64
+    }
+}
+
+fn slice(bytes: &Bytes, start: u32, end: u32) -> Bytes {
+    bytes.slice(start as usize..end as usize)
+}

@@ -1,0 +1,254 @@
+//! Subscriptions: what an application reads.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use futures_util::{Stream, StreamExt};
+
+use crate::{
+    Cursor, Gap, GapReason, Message, Received, StreamIndex,
+    bus::Inner,
+    store::{Asked, Item, ReaderKey},
+};
+
+/// The messages of some channels, from some position on.
+///
+/// It is a place in the node's rings, not a queue: a slow subscription delays nobody, and costs nothing but what it
+/// misses, which it is told as a [`Gap`] of reason [`Lagged`](GapReason::Lagged). Messages of one stream come in the
+/// order of their positions; streams take turns.
+///
+/// Also a [`Stream`] of [`Received`]. Dropping it unsubscribes.
+pub struct Subscription {
+    inner: Arc<Inner>,
+    signal: Arc<Signal>,
+    /// The streams that carry its channels, in order.
+    readers: Vec<(StreamIndex, ReaderKey)>,
+    /// Where it stands on all its streams, but for that of the last item; `None` while there is only one.
+    others: Option<Arc<Cursor>>,
+    /// The stream of the last item.
+    last: Option<StreamIndex>,
+}
+
+/// Wakes a subscription. The stores raise it, the subscription takes what was raised.
+#[derive(Debug, Default)]
+pub(crate) struct Signal(Mutex<Raised>);
+
+/// Protected by the signal's lock, which is held for a push or a pop, and may be taken under a store's.
+#[derive(Debug, Default)]
+struct Raised {
+    /// The streams that hold something to read, each once.
+    streams: VecDeque<StreamIndex>,
+    closed: bool,
+    waker: Option<Waker>,
+}
+
+impl Signal {
+    /// Lists a stream; the answer is whom to wake.
+    pub(crate) fn raise(&self, stream: StreamIndex) -> Option<Waker> {
+        let mut raised = self.lock();
+        raised.streams.push_back(stream);
+        raised.waker.take()
+    }
+
+    /// Ends the subscription once it has read everything.
+    pub(crate) fn close(&self) -> Option<Waker> {
+        let mut raised = self.lock();
+        raised.closed = true;
+        raised.waker.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Raised> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Subscription {
+    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        let signal = Arc::new(Signal::default());
+        Self { inner, signal, readers: Vec::new(), others: None, last: None }
+    }
+
+    /// The next message or gap, `None` once the bus is closed and everything is read.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn recv(&mut self) -> Option<Received> {
+        self.next().await
+    }
+
+    /// Subscribes to one more channel.
+    ///
+    /// On a stream that carries others of its channels it begins at the subscription's own position, so that nothing is
+    /// missed between; else from now on. A name that is no channel (empty, or longer than 1,024 bytes) carries nothing.
+    pub fn add(&mut self, channel: impl AsRef<str>) {
+        self.begin([channel], None);
+    }
+
+    /// Ends the subscription to one channel; what of it was not read yet will not come.
+    pub fn remove(&mut self, channel: impl AsRef<str>) {
+        let stream = self.inner.stream_of(channel.as_ref());
+        let Ok(at) = self.readers.binary_search_by_key(&stream, |(stream, _)| *stream) else { return };
+        let (_, key) = self.readers[at];
+        let mut store = self.inner.ring(stream);
+        store.remove_channel(key, channel.as_ref());
+        if !store.has_channels(key) {
+            store.remove_reader(key);
+            drop(store);
+            self.readers.remove(at);
+            self.last = None;
+            self.others = (self.readers.len() > 1).then(|| Arc::new(self.cursor()));
+        }
+    }
+
+    /// Where a client that has seen everything read so far goes on, on any node.
+    ///
+    /// While nothing is pending it advances with the streams, although no message comes: hand it out with heartbeats,
+    /// and an idle client never expires.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        let mut cursor = Cursor::new(self.inner.stream_count());
+        for &(stream, key) in &self.readers {
+            cursor.set(stream, self.inner.ring(stream).cursor_entry(key));
+        }
+        cursor
+    }
+
+    /// Subscribes to channels; on streams that are new to the subscription, from where `cursor` says.
+    pub(crate) fn begin<C: AsRef<str>>(
+        &mut self,
+        channels: impl IntoIterator<Item = C>,
+        cursor: Option<&Cursor>,
+    ) {
+        let mut by_stream: Vec<(StreamIndex, C)> = channels
+            .into_iter()
+            .filter(|channel| crate::check_channel(channel.as_ref()).is_ok())
+            .map(|channel| (self.inner.stream_of(channel.as_ref()), channel))
+            .collect();
+        by_stream.sort_by_key(|(stream, _)| *stream);
+        let mut wakes = Vec::new();
+        for group in by_stream.chunk_by(|a, b| a.0 == b.0) {
+            let stream = group[0].0;
+            let mut store = self.inner.ring(stream);
+            let at = self.readers.binary_search_by_key(&stream, |(stream, _)| *stream);
+            let key = match at {
+                Ok(at) => self.readers[at].1,
+                Err(_) => store.add_reader(Arc::clone(&self.signal)),
+            };
+            if at.is_ok() {
+                for (_, channel) in group {
+                    store.add_channel(key, channel.as_ref(), &mut wakes);
+                }
+                continue;
+            }
+            store.join(key, group.iter().map(|(_, channel)| channel.as_ref()));
+            let asked = match cursor {
+                None => Asked::Now,
+                Some(cursor) if cursor.stream_count() != self.inner.stream_count() => Asked::Foreign,
+                Some(cursor) => Asked::Cursor(cursor.entry(stream)),
+            };
+            let look_up = store.begin(key, asked, self.inner.config.ahead_wait, &mut wakes);
+            drop(store);
+            if cursor.is_some() {
+                self.inner.count_look_up(look_up);
+            }
+            // Most subscriptions are of one stream: room for one.
+            self.readers.reserve_exact(1);
+            self.readers.insert(at.unwrap_or_else(|at| at), (stream, key));
+        }
+        self.others = (self.readers.len() > 1).then(|| Arc::new(self.cursor()));
+        if self.inner.is_closed() {
+            self.signal.close();
+        }
+        wakes.into_iter().for_each(Waker::wake);
+    }
+
+    /// Takes the next item of the streams that were raised.
+    fn take_next(&mut self) -> Option<Received> {
+        loop {
+            let stream = self.signal.lock().streams.pop_front()?;
+            let Ok(at) = self.readers.binary_search_by_key(&stream, |(stream, _)| *stream) else { continue };
+            let (item, more) = self.inner.ring(stream).read(self.readers[at].1);
+            if more {
+                self.signal.lock().streams.push_back(stream);
+            }
+            if let Some(item) = item {
+                return Some(self.received(stream, item));
+            }
+        }
+    }
+
+    fn received(&mut self, stream: StreamIndex, item: Item) -> Received {
+        let last = self.last.replace(stream).filter(|last| *last != stream);
+        if let (Some(last), Some(others)) = (last, &mut self.others) {
+            if let Ok(at) = self.readers.binary_search_by_key(&last, |(stream, _)| *stream) {
+                let entry = self.inner.ring(last).cursor_entry(self.readers[at].1);
+                Arc::make_mut(others).set(last, entry);
+            }
+        }
+        let others = self.others.clone();
+        match item {
+            Item::Message(message) => {
+                self.inner.counters.delivered.add(1);
+                Received::Message(Message { others, ..message })
+            }
+            Item::Gap(gap) => {
+                let counters = &self.inner.counters;
+                match gap.reason {
+                    GapReason::Lost => &counters.gaps_lost,
+                    GapReason::Reset => &counters.gaps_reset,
+                    GapReason::Expired => &counters.gaps_expired,
+                    GapReason::Lagged => &counters.gaps_lagged,
+                }
+                .add(1);
+                Received::Gap(Gap { others, ..gap })
+            }
+        }
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Received;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Received>> {
+        // Reading is only memory: without a budget a busy stream would keep the task from everything else.
+        let budget = std::task::ready!(tokio::task::coop::poll_proceed(cx));
+        loop {
+            if let Some(received) = self.take_next() {
+                budget.made_progress();
+                return Poll::Ready(Some(received));
+            }
+            let mut raised = self.signal.lock();
+            if !raised.streams.is_empty() {
+                continue;
+            }
+            let idle = self.readers.is_empty() && !self.inner.wake_at_close(cx.waker());
+            if raised.closed || idle {
+                budget.made_progress();
+                return Poll::Ready(None);
+            }
+            if raised.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+                raised.waker = Some(cx.waker().clone());
+            }
+            return Poll::Pending;
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        for &(stream, key) in &self.readers {
+            self.inner.ring(stream).remove_reader(key);
+        }
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("streams", &self.readers.len()).finish_non_exhaustive()
+    }
+}
