@@ -1,6 +1,6 @@
 //! Bounds of a whole bus, shared by its streams without a lock.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::StreamIndex;
 
@@ -67,6 +67,8 @@ impl SharedBudget {
 pub(crate) struct QueueBudget {
     queue: PairBudget,
     room: PairBudget,
+    /// Whether places were given back since somebody last asked.
+    freed: AtomicBool,
 }
 
 impl QueueBudget {
@@ -74,6 +76,7 @@ impl QueueBudget {
         Self {
             queue: PairBudget::new(max_messages, max_bytes),
             room: PairBudget::new(max_messages, max_bytes),
+            freed: AtomicBool::new(false),
         }
     }
 
@@ -85,6 +88,12 @@ impl QueueBudget {
     /// Gives back the places of `messages` messages with `bytes` together.
     pub(crate) fn release(&self, messages: usize, bytes: usize) {
         self.queue.sub(messages, bytes);
+        self.freed.store(true, Relaxed);
+    }
+
+    /// Whether places were given back, since the last call, that somebody waits for.
+    pub(crate) fn take_freed(&self) -> bool {
+        self.waiters() > 0 && self.freed.swap(false, Relaxed)
     }
 
     /// Takes a place in the waiting room.

@@ -13,6 +13,8 @@
 
 mod receipt;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 use std::{
@@ -383,7 +385,7 @@ impl SendQueue {
                 Finished::TooLarge
             }
             _ => {
-                self.fail(error);
+                self.fail(outstanding, error);
                 Finished::Failed
             }
         }
@@ -421,9 +423,11 @@ impl SendQueue {
         }
     }
 
-    fn fail(&mut self, error: &Error) {
+    fn fail(&mut self, outstanding: Outstanding, error: &Error) {
         self.last_send_failed = true;
-        if let Some(tried) = &mut self.tried {
+        if outstanding == Outstanding::Tried
+            && let Some(tried) = &mut self.tried
+        {
             tried.doubtful = true;
         }
         if !self.keeps_while_down() {
@@ -472,6 +476,11 @@ impl SendQueue {
         if !self.waiting.is_empty() {
             self.shed(self.waiting.len(), &Err(caused(ErrorKind::Unavailable, cause)));
         }
+    }
+
+    /// Whether the result of an attempt is awaited.
+    pub(crate) fn is_outstanding(&self) -> bool {
+        self.outstanding.is_some()
     }
 
     /// Makes a probe the next attempt.

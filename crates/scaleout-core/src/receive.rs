@@ -107,6 +107,7 @@ impl Inbox {
         head: (Epoch, Option<PayloadId>),
         unbroken: bool,
     ) -> Result<bool, Error> {
+        let unbroken = unbroken || self.mutation.is(Mutant::TrustBrokenLink);
         match self.epoch {
             None => {
                 self.open_first(store, now, epoch, after, head);
@@ -210,8 +211,10 @@ impl Inbox {
                 let blank = if error.is_foreign() {
                     Blank::Foreign(error)
                 } else {
-                    self.note_hole(store, now, Some(Position::behind(epoch, id)), Some(1));
-                    hole = true;
+                    if !self.mutation.is(Mutant::SwallowUnreadable) {
+                        self.note_hole(store, now, Some(Position::behind(epoch, id)), Some(1));
+                        hole = true;
+                    }
                     if error.is_layout() { Blank::Layout(error) } else { Blank::Unreadable(error) }
                 };
                 store.append(now, id, None);
@@ -233,6 +236,10 @@ impl Inbox {
                 hole = true;
             }
             _ => {}
+        }
+        if self.mutation.is(Mutant::TellFalseHole) && id.0 % 10 == 5 {
+            store.note_hole(now, Some(Position::before(epoch, id)), Some(1));
+            hole = true;
         }
         let messages = frame.messages.len() as u64;
         let received = Received {

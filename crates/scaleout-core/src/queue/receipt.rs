@@ -135,6 +135,12 @@ impl Ledger {
         }
     }
 
+    /// How many batches are kept.
+    #[cfg(test)]
+    pub(super) fn batches(&self) -> usize {
+        self.batches.len()
+    }
+
     /// Lets go of batches whose messages are all settled; `oldest` is the oldest message that is not.
     pub(super) fn trim(&mut self, oldest: u64) {
         while self.first + u64::from(BATCH) <= oldest {

@@ -123,6 +123,12 @@ impl Waiting {
         std::mem::take(&mut self.room)
     }
 
+    /// Bytes of memory that the encoded messages hold.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.encoded.capacity()
+    }
+
     fn compact(&mut self) {
         if self.passed == self.encoded.len() {
             self.passed = 0;

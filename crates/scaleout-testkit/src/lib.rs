@@ -1,0 +1,6 @@
+#![doc = include_str!("../README.md")]
+
+pub mod conformance;
+pub mod faulty;
+pub mod fixture;
+pub mod mutants;
