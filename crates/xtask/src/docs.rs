@@ -40,7 +40,9 @@ pub(crate) fn check_links(root: &Path) -> Result<()> {
 /// With all names of tests that are no function, all cells without one, all cases that are not there.
 pub(crate) fn check_guarantees(root: &Path) -> Result<()> {
     let mut functions = BTreeSet::new();
-    for source in files(root, "rs")? {
+    // The tests of this file speak of tests that do not exist.
+    let is_other = |source: &PathBuf| !source.ends_with(file!());
+    for source in files(root, "rs")?.into_iter().filter(is_other) {
         functions.extend(functions_of(&read(&source)?).map(str::to_owned));
     }
     let page = read(&root.join("docs/guarantees.md"))?;
