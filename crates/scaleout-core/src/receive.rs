@@ -340,11 +340,11 @@ impl Numbers {
             self.by_turn.remove(&last.turn);
         }
         self.by_turn.insert(self.turn, node);
-        if self.nodes.len() > self.max_nodes {
-            if let Some((_, oldest)) = self.by_turn.pop_first() {
-                self.nodes.remove(&oldest);
-                self.forgot = true;
-            }
+        if self.nodes.len() > self.max_nodes
+            && let Some((_, oldest)) = self.by_turn.pop_first()
+        {
+            self.nodes.remove(&oldest);
+            self.forgot = true;
         }
     }
 }

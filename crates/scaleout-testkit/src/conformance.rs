@@ -9,9 +9,11 @@
 pub mod backlog;
 pub mod bytes;
 mod cases;
+mod client;
 pub mod epochs;
 pub mod link;
 pub mod order;
+pub mod promises;
 pub mod sends;
 pub mod sharing;
 mod tools;

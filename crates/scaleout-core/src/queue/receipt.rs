@@ -90,6 +90,7 @@ impl Wakes {
         self.0.into_iter().for_each(Waker::wake);
     }
 
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

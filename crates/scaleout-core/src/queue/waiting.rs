@@ -83,6 +83,7 @@ impl Waiting {
         self.admitted
     }
 
+    #[cfg(test)]
     pub(super) fn room(&self) -> Count {
         self.room
     }

@@ -40,7 +40,7 @@ pub(super) struct Reader {
     /// The number of the first hole it was not told of.
     next_hole: u64,
     /// A gap to be told first.
-    told: Option<Box<(GapReason, Option<u64>)>>,
+    told: Option<Box<Untold>>,
     waiting: Option<Box<Waiting>>,
     /// Whether the signal lists this stream.
     signalled: bool,
@@ -54,6 +54,15 @@ struct Ready {
     seq: u64,
     channel: ChannelKey,
     subscriber: u32,
+}
+
+/// A gap that a cursor was answered with, and that its client does not know yet.
+#[derive(Debug)]
+struct Untold {
+    reason: GapReason,
+    frames: Option<u64>,
+    /// What the cursor said: where the client stands until it is told.
+    asked: CursorEntry,
 }
 
 #[derive(Debug)]
@@ -184,11 +193,11 @@ impl Store {
                 LookUp::Absent
             }
             Asked::Cursor(Some(CursorEntry::Unpositioned)) => {
-                self.restart(key, GapReason::Lost);
+                self.restart(key, GapReason::Lost, CursorEntry::Unpositioned);
                 LookUp::Unpositioned
             }
             Asked::Foreign => {
-                self.restart(key, GapReason::Reset);
+                self.restart(key, GapReason::Reset, CursorEntry::Unpositioned);
                 LookUp::Reset
             }
             Asked::Cursor(Some(CursorEntry::At { .. })) if self.mutation.is(Mutant::GapOnEveryHop) => {
@@ -216,8 +225,8 @@ impl Store {
     }
 
     /// Begins anew "from now", behind a gap. A stream that did not open yet tells it at once all the same.
-    fn restart(&mut self, key: ReaderKey, reason: GapReason) {
-        self.readers[key.index()].told = Some(Box::new((reason, None)));
+    fn restart(&mut self, key: ReaderKey, reason: GapReason, asked: CursorEntry) {
+        self.readers[key.index()].told = Some(Box::new(Untold { reason, frames: None, asked }));
         if self.timeline.current().is_none() {
             self.unopened.insert(key);
             self.readers[key.index()].waiting =
@@ -246,7 +255,7 @@ impl Store {
                 LookUp::Ahead
             }
             Judgement::Foreign => {
-                self.restart(key, GapReason::Reset);
+                self.restart(key, GapReason::Reset, CursorEntry::At { position, stem });
                 LookUp::Reset
             }
             Judgement::Known => {
@@ -264,7 +273,9 @@ impl Store {
                 self.stand_at(key, Place::entry(self.first), if expired { edge } else { position });
                 if expired && !self.mutation.is(Mutant::SwallowExpired) {
                     let frames = (self.dense_ids && edge.epoch == at.epoch).then(|| edge.id.0 - at.id.0);
-                    self.readers[key.index()].told = Some(Box::new((GapReason::Expired, frames)));
+                    let asked = CursorEntry::At { position, stem };
+                    let told = Untold { reason: GapReason::Expired, frames, asked };
+                    self.readers[key.index()].told = Some(Box::new(told));
                 }
                 LookUp::Older { expired }
             }
@@ -352,8 +363,9 @@ impl Store {
         let lost = place < Place::entry(self.first)
             && self.gone.may_have_lost(self.channels.hash_of(channel), passed);
         if lost && self.readers[key.index()].told.is_none() {
-            self.readers[key.index()].told =
-                Some(Box::new((GapReason::Lagged, Some(self.first - place.ordinal()))));
+            let frames = Some(self.first - place.ordinal());
+            let told = Untold { reason: GapReason::Lagged, frames, asked: self.entry_at(passed) };
+            self.readers[key.index()].told = Some(Box::new(told));
         }
         self.make_ready(key, channel, subscriber, place);
         self.signal_if_pending(key, wakes);
@@ -408,6 +420,9 @@ impl Store {
     /// What a cursor says of this reader's stream.
     pub(crate) fn cursor_entry(&self, key: ReaderKey) -> CursorEntry {
         let reader = &self.readers[key.index()];
+        if let Some(untold) = &reader.told {
+            return untold.asked;
+        }
         match &reader.waiting {
             None if self.mutation.is(Mutant::IdleCursorStays) => self.entry_at(reader.passed),
             None if reader.is_pending(self.holes_end()) => self.entry_at(reader.passed),
@@ -436,8 +451,7 @@ impl Store {
     fn next_item(&mut self, key: ReaderKey) -> Option<Item> {
         let first = Place::entry(self.first);
         if let Some(told) = self.readers[key.index()].told.take() {
-            let (reason, frames) = *told;
-            return Some(self.gap(key, reason, frames));
+            return Some(self.gap(key, told.reason, told.frames));
         }
         let reader = &mut self.readers[key.index()];
         if !reader.is_live() {
@@ -678,7 +692,8 @@ impl Store {
             .collect();
         for (position, key) in over {
             self.waiting.remove(&(position, key));
-            self.restart(key, GapReason::Reset);
+            let stem = self.readers[key.index()].waiting.take().and_then(|waiting| waiting.stem);
+            self.restart(key, GapReason::Reset, CursorEntry::At { position, stem });
             self.signal_if_pending(key, wakes);
         }
     }

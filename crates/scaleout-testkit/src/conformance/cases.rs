@@ -124,6 +124,20 @@ macro_rules! __for_each_case {
             bytes::rule_15_a_probe_tells_what_is_rewound
             bytes::rule_15_a_probe_proves_the_link
             bytes::rule_15_empty_payloads_take_ids_in_order
+            promises::promise_all_nodes_see_one_order
+            promises::promise_each_publishers_order_holds_across_epochs
+            promises::promise_one_publishers_messages_keep_their_order
+            promises::promise_no_duplicate_even_after_a_retried_send
+            promises::promise_an_outage_loses_nothing_accepted
+            promises::promise_a_store_that_forgot_is_repaired
+            promises::promise_whatever_is_missing_is_told
+            promises::promise_a_slow_subscriber_is_told
+            promises::promise_an_unreadable_frame_is_told
+            promises::promise_no_fault_no_gap
+            promises::promise_a_client_resumes_on_any_node
+            promises::promise_a_fresh_node_resumes_clients_of_others
+            promises::promise_messages_wait_in_a_bounded_queue_during_an_outage
+            promises::promise_close_sends_what_waits_and_leaves_nothing
         }
     };
 }

@@ -320,6 +320,7 @@ impl Run {
         let len = encoded_message_len(1, payload.len(), &[]);
         let expected = self.model_push(stream, len, wait);
         let pushed = self.fixture.queues[stream].push(self.now, "c", &payload, &[], wait);
+        let waits = matches!(expected, Ok(State::Room));
         let model = &mut self.models[stream];
         match (pushed, expected) {
             (Ok(receipt), Ok(state)) => {
@@ -330,6 +331,9 @@ impl Run {
                 assert_eq!(error.kind(), kind);
             }
             (pushed, expected) => panic!("{pushed:?} instead of {expected:?}"),
+        }
+        if waits {
+            self.model_admit(stream);
         }
     }
 
