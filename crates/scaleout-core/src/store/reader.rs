@@ -200,8 +200,10 @@ impl Store {
                 self.restart(key, GapReason::Reset, CursorEntry::Unpositioned);
                 LookUp::Reset
             }
-            Asked::Cursor(Some(CursorEntry::At { .. })) if self.mutation.is(Mutant::GapOnEveryHop) => {
-                self.restart(key, GapReason::Reset);
+            Asked::Cursor(Some(&asked @ CursorEntry::At { .. }))
+                if self.mutation.is(Mutant::GapOnEveryHop) =>
+            {
+                self.restart(key, GapReason::Reset, asked);
                 LookUp::Reset
             }
             Asked::Cursor(Some(&CursorEntry::At { position, stem })) => {
