@@ -57,6 +57,8 @@ pub(crate) struct Store {
     gone: Gone,
     timeline: Timeline,
     readers: Slab<Reader>,
+    /// The place and the position before a payload of whose readers some are not notified yet.
+    notifying: Option<(Place, Position)>,
     /// Readers that wait for a position, by that position.
     waiting: BTreeSet<(Position, ReaderKey)>,
     /// Readers that wait for the stream to open.
@@ -142,6 +144,7 @@ impl Store {
             gone: Gone::default(),
             timeline: Timeline::default(),
             readers: Slab::new(),
+            notifying: None,
             waiting: BTreeSet::new(),
             unopened: BTreeSet::new(),
             up_time: Duration::ZERO,
@@ -166,12 +169,9 @@ impl Store {
         };
         match head {
             (head, Some(id)) if !replayed && head == epoch => self.timeline.assume_held(id),
-            _ => self.filling = Some(target).filter(|_| !self.has_reached(target)),
+            _ => self.filling = Some(target),
         }
-        if self.filling.is_none() {
-            let edge = self.normalized(self.end_position());
-            (self.edge, self.origin) = (Some(edge), Some(edge));
-        }
+        self.end_filling();
         for reader in std::mem::take(&mut self.unopened) {
             self.await_position(reader, target);
         }
@@ -180,6 +180,15 @@ impl Store {
     /// Begins a greater epoch.
     pub(crate) fn begin_epoch(&mut self, now: Duration, epoch: Epoch, after: Option<(Epoch, PayloadId)>) {
         self.timeline.open(epoch, after, now, self.settle);
+        self.end_filling();
+    }
+
+    fn end_filling(&mut self) {
+        self.filling = self.filling.filter(|target| !self.has_reached(*target));
+        if self.filling.is_none() && self.edge.is_none() {
+            let edge = self.end_position();
+            (self.edge, self.origin) = (Some(edge), Some(edge));
+        }
     }
 
     /// Adds a payload behind all others; `frame` is `None` for one that carries nothing for this node.
@@ -231,14 +240,15 @@ impl Store {
             };
         }
         if self.edge.is_none() {
-            let edge = self.normalized(Position::before(epoch, id));
+            let edge = Position::before(epoch, id);
             (self.edge, self.origin) = (Some(edge), Some(edge));
         }
         self.entry_bytes += entry.cost();
         self.entries.push_back(entry);
         self.timeline.received(id);
-        if self.filling.is_some_and(|target| self.has_reached(target)) {
-            self.filling = None;
+        self.end_filling();
+        if !touched.is_empty() {
+            self.notifying = Some((Place::entry(ordinal), before));
         }
         Appended { touched, ordinal, before, next: (0, 0) }
     }
@@ -276,7 +286,7 @@ impl Store {
         }
         self.first += 1;
         self.entry_bytes -= entry.cost();
-        self.edge = Some(self.normalized(Position::behind(entry.epoch, entry.id)));
+        self.edge = Some(Position::behind(entry.epoch, entry.id));
         true
     }
 
@@ -339,6 +349,13 @@ impl Store {
             Some(next) if self.dense_ids => Position::before(position.epoch, PayloadId(next)),
             _ => Position { index: Position::WHOLE, ..position },
         }
+    }
+
+    /// Whether nothing that this node may hold stands between `position` and `boundary` behind it.
+    fn is_behind(&self, position: Position, boundary: Position) -> bool {
+        // Where a gap was told right behind a payload, not to have been told of it matters.
+        position >= boundary
+            || boundary.index != Position::TOLD && self.normalized(position) >= self.normalized(boundary)
     }
 
     /// The place of the first message at or behind a position that is not before the ring's edge.

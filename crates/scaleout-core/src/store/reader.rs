@@ -40,7 +40,7 @@ pub(super) struct Reader {
     /// The number of the first hole it was not told of.
     next_hole: u64,
     /// A gap to be told first.
-    told: Option<Box<(GapReason, Option<u64>)>>,
+    told: Option<Box<Told>>,
     waiting: Option<Box<Waiting>>,
     /// Whether the signal lists this stream.
     signalled: bool,
@@ -54,6 +54,15 @@ struct Ready {
     seq: u64,
     channel: ChannelKey,
     subscriber: u32,
+}
+
+/// A gap that a look-up found.
+#[derive(Debug)]
+struct Told {
+    reason: GapReason,
+    frames: Option<u64>,
+    /// What a cursor says until the gap was read, so that a client that leaves before is told elsewhere.
+    before: CursorEntry,
 }
 
 #[derive(Debug)]
@@ -184,15 +193,15 @@ impl Store {
                 LookUp::Absent
             }
             Asked::Cursor(Some(CursorEntry::Unpositioned)) => {
-                self.restart(key, GapReason::Lost);
+                self.restart(key, GapReason::Lost, CursorEntry::Unpositioned);
                 LookUp::Unpositioned
             }
             Asked::Foreign => {
-                self.restart(key, GapReason::Reset);
+                self.restart(key, GapReason::Reset, CursorEntry::Unpositioned);
                 LookUp::Reset
             }
-            Asked::Cursor(Some(CursorEntry::At { .. })) if self.mutation.is(Mutant::GapOnEveryHop) => {
-                self.restart(key, GapReason::Reset);
+            Asked::Cursor(Some(&asked)) if self.mutation.is(Mutant::GapOnEveryHop) => {
+                self.restart(key, GapReason::Reset, asked);
                 LookUp::Reset
             }
             Asked::Cursor(Some(&CursorEntry::At { position, stem })) => {
@@ -216,8 +225,8 @@ impl Store {
     }
 
     /// Begins anew "from now", behind a gap. A stream that did not open yet tells it at once all the same.
-    fn restart(&mut self, key: ReaderKey, reason: GapReason) {
-        self.readers[key.index()].told = Some(Box::new((reason, None)));
+    fn restart(&mut self, key: ReaderKey, reason: GapReason, before: CursorEntry) {
+        self.readers[key.index()].told = Some(Box::new(Told { reason, frames: None, before }));
         if self.timeline.current().is_none() {
             self.unopened.insert(key);
             self.readers[key.index()].waiting =
@@ -240,35 +249,50 @@ impl Store {
         };
         match self.timeline.judge(position, stem) {
             Judgement::Ahead => {
-                self.waiting.insert((position, key));
-                self.readers[key.index()].waiting =
-                    Some(Box::new(Waiting { position: Some(position), stem, until }));
+                self.wait(key, position, stem, until);
                 LookUp::Ahead
             }
             Judgement::Foreign => {
-                self.restart(key, GapReason::Reset);
+                self.restart(key, GapReason::Reset, CursorEntry::At { position, stem });
                 LookUp::Reset
             }
             Judgement::Known => {
-                let at = self.normalized(position);
-                if self.edge.is_none_or(|edge| edge <= at) {
+                let Some(edge) = self.edge else {
+                    // Where the backlog begins is known with its first payload.
+                    self.wait(key, position, stem, until);
+                    return LookUp::Ahead;
+                };
+                let is_known = self.origin.is_some_and(|origin| self.is_behind(position, origin));
+                let before = CursorEntry::At { position, stem };
+                if self.is_behind(position, edge) {
                     let place = self.place_of(position);
                     self.stand_at(key, place, position);
+                    if !is_known {
+                        let told = Told { reason: GapReason::Lost, frames: None, before };
+                        self.readers[key.index()].told = Some(Box::new(told));
+                    }
                     return LookUp::InRing;
                 }
-                let edge = self.edge.unwrap_or(at);
-                let expired = self.origin.is_none_or(|origin| at < origin)
+                let expired = !is_known
                     || self.readers[key.index()].channels.iter().any(|(channel, _)| {
                         self.gone.may_have_lost(self.channels.hash_of(*channel), position)
                     });
                 self.stand_at(key, Place::entry(self.first), if expired { edge } else { position });
                 if expired && !self.mutation.is(Mutant::SwallowExpired) {
-                    let frames = (self.dense_ids && edge.epoch == at.epoch).then(|| edge.id.0 - at.id.0);
-                    self.readers[key.index()].told = Some(Box::new((GapReason::Expired, frames)));
+                    let (from, to) = (self.normalized(position), self.normalized(edge));
+                    let frames = (self.dense_ids && from.epoch == to.epoch).then(|| to.id.0 - from.id.0);
+                    let told = Told { reason: GapReason::Expired, frames, before };
+                    self.readers[key.index()].told = Some(Box::new(told));
                 }
                 LookUp::Older { expired }
             }
         }
+    }
+
+    fn wait(&mut self, key: ReaderKey, position: Position, stem: Option<Stem>, until: Option<Duration>) {
+        self.waiting.insert((position, key));
+        self.readers[key.index()].waiting =
+            Some(Box::new(Waiting { position: Some(position), stem, until }));
     }
 
     /// Makes a reader wait for a position that will come.
@@ -277,10 +301,8 @@ impl Store {
             self.stand_at_end(key);
             return;
         }
-        self.waiting.insert((position, key));
         let stem = self.timeline.stem(position);
-        self.readers[key.index()].waiting =
-            Some(Box::new(Waiting { position: Some(position), stem, until: None }));
+        self.wait(key, position, stem, None);
     }
 
     fn stand_at_end(&mut self, key: ReaderKey) {
@@ -292,10 +314,12 @@ impl Store {
     }
 
     fn stand_at(&mut self, key: ReaderKey, place: Place, passed: Position) {
-        let at = self.normalized(passed);
         let is_passed = |hole: &super::Hole| {
-            let (from, to) = (hole.from, hole.to);
-            if from == to { passed > to } else { passed >= to || to.index == 0 && at >= to }
+            // Where no id is missing, the hole's two sides are one place of the store: only who was told stands behind.
+            match self.normalized(hole.from) == self.normalized(hole.to) {
+                true => passed > hole.from && passed >= hole.to,
+                false => self.is_behind(passed, hole.to),
+            }
         };
         let next_hole = self.first_hole + self.holes.iter().take_while(|hole| is_passed(hole)).count() as u64;
         self.clear_heap(key);
@@ -341,20 +365,22 @@ impl Store {
         if !self.readers[key.index()].is_live() {
             return true;
         }
-        let holes_end = self.holes_end();
-        if !self.readers[key.index()].is_pending(holes_end) {
-            let (place, passed) = (Place::entry(self.end()), self.end_position());
-            let reader = &mut self.readers[key.index()];
-            (reader.place, reader.passed) = (place, passed);
-            return true;
+        let (mut place, mut passed) = self.standing(key);
+        let first = Place::entry(self.first);
+        let reader = &self.readers[key.index()];
+        let will_be_told = reader.told.is_some() || reader.heap.peek().is_some_and(|r| r.0.place < first);
+        if place < first
+            && !will_be_told
+            && self.gone.may_have_lost(self.channels.hash_of(channel), passed)
+            && let Some(edge) = self.edge
+        {
+            let frames = Some(self.first - place.ordinal());
+            let told = Told { reason: GapReason::Lagged, frames, before: self.entry_at(passed) };
+            self.readers[key.index()].told = Some(Box::new(told));
+            (place, passed) = (first, passed.max(edge));
         }
-        let (place, passed) = (self.readers[key.index()].place, self.readers[key.index()].passed);
-        let lost = place < Place::entry(self.first)
-            && self.gone.may_have_lost(self.channels.hash_of(channel), passed);
-        if lost && self.readers[key.index()].told.is_none() {
-            self.readers[key.index()].told =
-                Some(Box::new((GapReason::Lagged, Some(self.first - place.ordinal()))));
-        }
+        let reader = &mut self.readers[key.index()];
+        (reader.place, reader.passed) = (place, passed);
         self.make_ready(key, channel, subscriber, place);
         self.signal_if_pending(key, wakes);
         true
@@ -368,13 +394,7 @@ impl Store {
             return false;
         };
         let (_, subscriber) = reader.channels.remove(at);
-        let was_pending = !reader.heap.is_empty();
         reader.heap.retain(|Reverse(ready)| ready.channel != channel);
-        if was_pending && reader.heap.is_empty() && reader.is_live() {
-            let (place, passed) = (Place::entry(self.end()), self.end_position());
-            let reader = &mut self.readers[key.index()];
-            (reader.place, reader.passed) = (place, passed);
-        }
         self.channels.unsubscribe(channel, subscriber as usize);
         true
     }
@@ -408,15 +428,37 @@ impl Store {
     /// What a cursor says of this reader's stream.
     pub(crate) fn cursor_entry(&self, key: ReaderKey) -> CursorEntry {
         let reader = &self.readers[key.index()];
-        match &reader.waiting {
-            None if self.mutation.is(Mutant::IdleCursorStays) => self.entry_at(reader.passed),
-            None if reader.is_pending(self.holes_end()) => self.entry_at(reader.passed),
-            None => self.entry_at(self.end_position()),
-            Some(waiting) => match waiting.position {
+        match (&reader.told, &reader.waiting) {
+            (Some(told), _) => told.before,
+            (None, None) if self.mutation.is(Mutant::IdleCursorStays) => self.entry_at(reader.passed),
+            (None, None) => self.entry_at(self.standing(key).1),
+            (None, Some(waiting)) => match waiting.position {
                 Some(position) => CursorEntry::At { position, stem: waiting.stem },
                 None => CursorEntry::Unpositioned,
             },
         }
+    }
+
+    /// Where a live reader is: right before what it reads next, as far as that is cheap to tell.
+    fn standing(&self, key: ReaderKey) -> (Place, Position) {
+        let reader = &self.readers[key.index()];
+        let (place, passed) = if !reader.is_pending(self.holes_end()) {
+            // A payload whose readers are being notified may be of a channel of this one.
+            self.notifying.unwrap_or_else(|| (Place::entry(self.end()), self.end_position()))
+        } else if let Some(hole) = self.hole_before(reader, reader.heap.peek().map(|ready| ready.0.place))
+            && reader.told.is_none()
+        {
+            (hole.place, hole.from)
+        } else {
+            (reader.place, reader.passed)
+        };
+        (reader.place.max(place), reader.passed.max(passed))
+    }
+
+    /// The next hole to tell a reader of, if its next message comes behind that.
+    fn hole_before(&self, reader: &Reader, next: Option<Place>) -> Option<&super::Hole> {
+        let index = usize::try_from(reader.next_hole.checked_sub(self.first_hole)?).ok()?;
+        self.holes.get(index).filter(|hole| next.is_none_or(|next| hole.place <= next))
     }
 
     fn entry_at(&self, position: Position) -> CursorEntry {
@@ -436,8 +478,7 @@ impl Store {
     fn next_item(&mut self, key: ReaderKey) -> Option<Item> {
         let first = Place::entry(self.first);
         if let Some(told) = self.readers[key.index()].told.take() {
-            let (reason, frames) = *told;
-            return Some(self.gap(key, reason, frames));
+            return Some(self.gap(key, told.reason, told.frames));
         }
         let reader = &mut self.readers[key.index()];
         if !reader.is_live() {
@@ -452,16 +493,17 @@ impl Store {
             return Some(self.gap(key, GapReason::Lost, None));
         }
         let next = reader.heap.peek().map(|Reverse(ready)| *ready);
-        let hole = usize::try_from(reader.next_hole - self.first_hole).ok().and_then(|i| self.holes.get(i));
-        if let Some(hole) = hole.filter(|hole| next.is_none_or(|next| hole.place <= next.place)) {
-            let frames = hole.frames;
+        let reader = &self.readers[key.index()];
+        if let Some(hole) = self.hole_before(reader, next.map(|next| next.place)) {
+            let (place, to, frames) = (hole.place, hole.to, hole.frames);
+            let reader = &mut self.readers[key.index()];
             reader.next_hole += 1;
-            reader.passed = reader.passed.max(hole.to);
-            reader.place = reader.place.max(hole.place);
+            reader.passed = reader.passed.max(to);
+            reader.place = reader.place.max(place);
             return Some(self.gap(key, GapReason::Lost, frames));
         }
         let next = next?;
-        reader.heap.pop();
+        self.readers[key.index()].heap.pop();
         let message = self.message_at(next);
         let behind = self.behind(next.place);
         let reader = &mut self.readers[key.index()];
@@ -547,7 +589,7 @@ impl Store {
     /// Passes what left the ring before the reader came to it.
     fn skip_evicted(&mut self, key: ReaderKey) -> Item {
         let first = Place::entry(self.first);
-        let missed = self.first - self.readers[key.index()].place.ordinal().min(self.first);
+        let missed = self.first - self.standing(key).0.ordinal().min(self.first);
         while let Some(&Reverse(stale)) = self.readers[key.index()].heap.peek().filter(|r| r.0.place < first)
         {
             self.readers[key.index()].heap.pop();
@@ -602,6 +644,7 @@ impl Store {
             }
             appended.next = (appended.next.0 + 1, 0);
         }
+        self.notifying = None;
         Notified::All
     }
 
@@ -620,8 +663,8 @@ impl Store {
             return;
         }
         if !reader.is_pending(holes_end) {
-            reader.place = Place::entry(appended.ordinal);
-            reader.passed = appended.before;
+            reader.place = reader.place.max(Place::entry(appended.ordinal));
+            reader.passed = reader.passed.max(appended.before);
         }
         self.channels.get_mut(channel).subscribers[subscriber].ready = true;
         let subscriber = u32::try_from(subscriber).expect("fewer than 2^32 readers");
@@ -651,6 +694,9 @@ impl Store {
 
     /// Lets readers go on whose position has come, or will never come.
     pub(crate) fn release_waiting(&mut self, wakes: &mut Vec<Waker>) {
+        if self.edge.is_none() {
+            return;
+        }
         while let Some(&(position, key)) = self.waiting.first() {
             let Some(head) = self.timeline.head() else { return };
             if position.epoch >= head.epoch && !self.has_reached(position) {
@@ -678,7 +724,8 @@ impl Store {
             .collect();
         for (position, key) in over {
             self.waiting.remove(&(position, key));
-            self.restart(key, GapReason::Reset);
+            let stem = self.readers[key.index()].waiting.as_ref().and_then(|waiting| waiting.stem);
+            self.restart(key, GapReason::Reset, CursorEntry::At { position, stem });
             self.signal_if_pending(key, wakes);
         }
     }
