@@ -64,6 +64,12 @@ impl Signal {
         raised.waker.take()
     }
 
+    /// Takes the list of streams.
+    #[cfg(test)]
+    pub(crate) fn take_raised(&self) -> Vec<StreamIndex> {
+        self.lock().streams.drain(..).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Raised> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

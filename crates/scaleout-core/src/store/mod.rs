@@ -9,6 +9,8 @@ mod channels;
 mod gone;
 mod place;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod timeline;
 
 use std::{
@@ -250,7 +252,7 @@ impl Store {
         if !touched.is_empty() {
             self.notifying = Some((Place::entry(ordinal), before));
         }
-        Appended { touched, ordinal, before, next: (0, 0) }
+        Appended { touched, next: (0, 0) }
     }
 
     /// Notes that payloads are missing behind what was received, up to `to` (`None`: nobody knows where to).
@@ -380,9 +382,6 @@ impl Store {
 pub(crate) struct Appended {
     /// The channels with subscribers that the frame names.
     touched: Vec<Touched>,
-    ordinal: u64,
-    /// The position before the payload.
-    before: Position,
     /// Where the walk over the subscribers goes on: an index of `touched`, and a subscriber's key there.
     next: (usize, usize),
 }

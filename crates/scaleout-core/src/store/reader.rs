@@ -22,8 +22,8 @@ impl ReaderKey {
     }
 }
 
-/// Readers that one [`Store::notify`] touches at most, so that a crowd does not hold the lock.
-const NOTIFY_CHUNK: usize = 1_000;
+/// Readers that one [`Store::notify`] touches at most, so that a crowd does not hold the lock; tests need no crowd.
+const NOTIFY_CHUNK: usize = if cfg!(test) { 2 } else { 1_000 };
 
 /// A subscription's place on one stream.
 #[derive(Debug)]
@@ -265,24 +265,29 @@ impl Store {
                 let is_known = self.origin.is_some_and(|origin| self.is_behind(position, origin));
                 let before = CursorEntry::At { position, stem };
                 if self.is_behind(position, edge) {
-                    let place = self.place_of(position);
-                    self.stand_at(key, place, position);
-                    if !is_known {
-                        let told = Told { reason: GapReason::Lost, frames: None, before };
-                        self.readers[key.index()].told = Some(Box::new(told));
-                    }
+                    let told = Told { reason: GapReason::Lost, frames: None, before };
+                    self.readers[key.index()].told = (!is_known).then(|| Box::new(told));
+                    self.stand_at(key, self.place_of(position), position);
                     return LookUp::InRing;
                 }
                 let expired = !is_known
                     || self.readers[key.index()].channels.iter().any(|(channel, _)| {
                         self.gone.may_have_lost(self.channels.hash_of(*channel), position)
                     });
-                self.stand_at(key, Place::entry(self.first), if expired { edge } else { position });
                 if expired && !self.mutation.is(Mutant::SwallowExpired) {
-                    let (from, to) = (self.normalized(position), self.normalized(edge));
-                    let frames = (self.dense_ids && from.epoch == to.epoch).then(|| to.id.0 - from.id.0);
+                    let from = self.normalized(position);
+                    let frames = (self.dense_ids && from.epoch == edge.epoch).then(|| {
+                        let end = edge.id.0.saturating_add(edge.is_whole().into());
+                        end.saturating_sub(from.id.0)
+                    });
                     let told = Told { reason: GapReason::Expired, frames, before };
                     self.readers[key.index()].told = Some(Box::new(told));
+                }
+                // Of its channels nothing is lost: it stands at the edge, or before a hole that it has to be told of.
+                let first = Place::entry(self.first);
+                match self.holes.get(self.holes_passed(position)).filter(|hole| hole.place < first) {
+                    Some(hole) if !expired => self.stand_at(key, hole.place, position),
+                    _ => self.stand_at(key, first, edge),
                 }
                 LookUp::Older { expired }
             }
@@ -313,15 +318,20 @@ impl Store {
         reader.waiting = None;
     }
 
-    fn stand_at(&mut self, key: ReaderKey, place: Place, passed: Position) {
+    /// How many of the holes a client at a position has passed.
+    fn holes_passed(&self, position: Position) -> usize {
         let is_passed = |hole: &super::Hole| {
             // Where no id is missing, the hole's two sides are one place of the store: only who was told stands behind.
             match self.normalized(hole.from) == self.normalized(hole.to) {
-                true => passed > hole.from && passed >= hole.to,
-                false => self.is_behind(passed, hole.to),
+                true => position > hole.from && position >= hole.to,
+                false => self.is_behind(position, hole.to),
             }
         };
-        let next_hole = self.first_hole + self.holes.iter().take_while(|hole| is_passed(hole)).count() as u64;
+        self.holes.iter().take_while(|hole| is_passed(hole)).count()
+    }
+
+    fn stand_at(&mut self, key: ReaderKey, place: Place, passed: Position) {
+        let next_hole = self.first_hole + self.holes_passed(passed) as u64;
         self.clear_heap(key);
         let reader = &mut self.readers[key.index()];
         (reader.place, reader.passed, reader.next_hole) = (place, passed, next_hole);
@@ -330,6 +340,7 @@ impl Store {
             let (channel, subscriber) = self.readers[key.index()].channels[index];
             self.make_ready(key, channel, subscriber, place);
         }
+        self.settle(key);
     }
 
     fn clear_heap(&mut self, key: ReaderKey) {
@@ -367,17 +378,21 @@ impl Store {
         }
         let (mut place, mut passed) = self.standing(key);
         let first = Place::entry(self.first);
-        let reader = &self.readers[key.index()];
-        let will_be_told = reader.told.is_some() || reader.heap.peek().is_some_and(|r| r.0.place < first);
-        if place < first
-            && !will_be_told
-            && self.gone.may_have_lost(self.channels.hash_of(channel), passed)
+        if self.gone.may_have_lost(self.channels.hash_of(channel), passed)
             && let Some(edge) = self.edge
         {
-            let frames = Some(self.first - place.ordinal());
-            let told = Told { reason: GapReason::Lagged, frames, before: self.entry_at(passed) };
-            self.readers[key.index()].told = Some(Box::new(told));
+            let lagged = Told {
+                reason: GapReason::Lagged,
+                frames: Some(self.first - place.ordinal()),
+                before: self.entry_at(passed),
+            };
+            match &mut self.readers[key.index()].told {
+                // It covers this too, and nobody has counted that.
+                Some(told) => told.frames = None,
+                told => *told = Some(Box::new(lagged)),
+            }
             (place, passed) = (first, passed.max(edge));
+            self.drop_evicted(key);
         }
         let reader = &mut self.readers[key.index()];
         (reader.place, reader.passed) = (place, passed);
@@ -396,6 +411,9 @@ impl Store {
         let (_, subscriber) = reader.channels.remove(at);
         reader.heap.retain(|Reverse(ready)| ready.channel != channel);
         self.channels.unsubscribe(channel, subscriber as usize);
+        if self.readers[key.index()].is_live() {
+            self.settle(key);
+        }
         true
     }
 
@@ -455,6 +473,13 @@ impl Store {
         (reader.place.max(place), reader.passed.max(passed))
     }
 
+    /// Puts a reader where it [stands](Self::standing), so that what it is given next is counted from there.
+    fn settle(&mut self, key: ReaderKey) {
+        let (place, passed) = self.standing(key);
+        let reader = &mut self.readers[key.index()];
+        (reader.place, reader.passed) = (place, passed);
+    }
+
     /// The next hole to tell a reader of, if its next message comes behind that.
     fn hole_before(&self, reader: &Reader, next: Option<Place>) -> Option<&super::Hole> {
         let index = usize::try_from(reader.next_hole.checked_sub(self.first_hole)?).ok()?;
@@ -470,6 +495,10 @@ impl Store {
     pub(crate) fn read(&mut self, key: ReaderKey) -> (Option<Item>, bool) {
         let item = self.next_item(key);
         let holes_end = self.holes_end();
+        let reader = &self.readers[key.index()];
+        if reader.is_live() && reader.next_hole < holes_end {
+            self.settle(key);
+        }
         let reader = &mut self.readers[key.index()];
         reader.signalled = reader.is_pending(holes_end);
         (item, reader.signalled)
@@ -484,16 +513,13 @@ impl Store {
         if !reader.is_live() {
             return None;
         }
-        if reader.heap.peek().is_some_and(|Reverse(ready)| ready.place < first) {
-            let gap = self.skip_evicted(key);
-            return if self.mutation.is(Mutant::SwallowLagged) { self.next_item(key) } else { Some(gap) };
-        }
         if reader.next_hole < self.first_hole {
             reader.next_hole = self.first_hole;
             return Some(self.gap(key, GapReason::Lost, None));
         }
-        let next = reader.heap.peek().map(|Reverse(ready)| *ready);
+        self.mark_rest(key);
         let reader = &self.readers[key.index()];
+        let next = reader.heap.peek().map(|Reverse(ready)| *ready);
         if let Some(hole) = self.hole_before(reader, next.map(|next| next.place)) {
             let (place, to, frames) = (hole.place, hole.to, hole.frames);
             let reader = &mut self.readers[key.index()];
@@ -503,6 +529,10 @@ impl Store {
             return Some(self.gap(key, GapReason::Lost, frames));
         }
         let next = next?;
+        if next.place < first {
+            let gap = self.skip_evicted(key);
+            return if self.mutation.is(Mutant::SwallowLagged) { self.next_item(key) } else { Some(gap) };
+        }
         self.readers[key.index()].heap.pop();
         let message = self.message_at(next);
         let behind = self.behind(next.place);
@@ -527,6 +557,23 @@ impl Store {
             return self.next_item(key);
         }
         Some(Item::Message(message))
+    }
+
+    /// Marks all channels of a reader that came to the payload whose readers are being notified.
+    ///
+    /// It may come there by way of one channel before it was notified for another one that stands first.
+    fn mark_rest(&mut self, key: ReaderKey) {
+        let Some((place, _)) = self.notifying else { return };
+        if self.readers[key.index()].heap.peek().is_none_or(|Reverse(ready)| ready.place < place) {
+            return;
+        }
+        let from = place.max(self.readers[key.index()].place);
+        for index in 0..self.readers[key.index()].channels.len() {
+            let (channel, subscriber) = self.readers[key.index()].channels[index];
+            if !self.channels.get(channel).subscribers[subscriber as usize].ready {
+                self.make_ready(key, channel, subscriber, from);
+            }
+        }
     }
 
     fn entry(&self, place: Place) -> &super::Entry {
@@ -588,19 +635,24 @@ impl Store {
 
     /// Passes what left the ring before the reader came to it.
     fn skip_evicted(&mut self, key: ReaderKey) -> Item {
+        let missed = self.first - self.readers[key.index()].place.ordinal().min(self.first);
+        self.drop_evicted(key);
+        let edge = self.edge.unwrap_or_else(|| self.end_position());
+        let reader = &mut self.readers[key.index()];
+        reader.place = Place::entry(self.first);
+        reader.passed = reader.passed.max(edge);
+        self.gap(key, GapReason::Lagged, Some(missed))
+    }
+
+    /// Goes on with the oldest message there is, for each channel whose next one has left the ring.
+    fn drop_evicted(&mut self, key: ReaderKey) {
         let first = Place::entry(self.first);
-        let missed = self.first - self.standing(key).0.ordinal().min(self.first);
         while let Some(&Reverse(stale)) = self.readers[key.index()].heap.peek().filter(|r| r.0.place < first)
         {
             self.readers[key.index()].heap.pop();
             self.channels.get_mut(stale.channel).subscribers[stale.subscriber as usize].ready = false;
             self.make_ready(key, stale.channel, stale.subscriber, first);
         }
-        let edge = self.edge.unwrap_or_else(|| self.end_position());
-        let reader = &mut self.readers[key.index()];
-        reader.place = first;
-        reader.passed = reader.passed.max(edge);
-        self.gap(key, GapReason::Lagged, Some(missed))
     }
 
     fn gap(&self, key: ReaderKey, reason: GapReason, frames: Option<u64>) -> Item {
@@ -637,7 +689,7 @@ impl Store {
                 }));
             }
             for (subscriber, reader) in marked {
-                self.mark(reader, subscriber, touched, appended, wakes);
+                self.mark(reader, subscriber, touched, wakes);
             }
             if appended.next.1 < end {
                 return Notified::More;
@@ -653,19 +705,17 @@ impl Store {
         key: ReaderKey,
         subscriber: usize,
         touched: Touched,
-        appended: &Appended,
         wakes: &mut Vec<Waker>,
     ) {
         let Touched { channel, seq, place, .. } = touched;
-        let holes_end = self.holes_end();
-        let reader = &mut self.readers[key.index()];
+        let reader = &self.readers[key.index()];
         if !reader.is_live() || place < reader.place {
             return;
         }
-        if !reader.is_pending(holes_end) {
-            reader.place = reader.place.max(Place::entry(appended.ordinal));
-            reader.passed = reader.passed.max(appended.before);
+        if reader.heap.is_empty() && reader.told.is_none() {
+            self.settle(key);
         }
+        let reader = &mut self.readers[key.index()];
         self.channels.get_mut(channel).subscribers[subscriber].ready = true;
         let subscriber = u32::try_from(subscriber).expect("fewer than 2^32 readers");
         reader.heap.push(Reverse(Ready { place, seq, channel, subscriber }));
