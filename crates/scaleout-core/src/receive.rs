@@ -123,10 +123,7 @@ impl Inbox {
             )),
             Some(current) if epoch == current => {
                 if !unbroken {
-                    self.note_hole(store, now, None, None);
-                    // Told already: whatever comes next is no second loss.
-                    self.backlog_end = Some(PayloadId(u64::MAX));
-                    self.strict = false;
+                    self.note_break(store, now, epoch, head);
                 }
                 Ok(!unbroken)
             }
