@@ -1,6 +1,9 @@
 //! Bounds of a whole bus, shared by its streams without a lock.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use crate::StreamIndex;
 
@@ -38,10 +41,6 @@ impl SharedBudget {
         self.used.load(Relaxed)
     }
 
-    pub(crate) fn limit(&self) -> usize {
-        self.limit
-    }
-
     /// Whether more is kept than may be.
     pub(crate) fn over(&self) -> bool {
         self.used() > self.limit
@@ -67,6 +66,8 @@ impl SharedBudget {
 pub(crate) struct QueueBudget {
     queue: PairBudget,
     room: PairBudget,
+    /// Whether places were given back since somebody last asked.
+    freed: AtomicBool,
 }
 
 impl QueueBudget {
@@ -74,6 +75,7 @@ impl QueueBudget {
         Self {
             queue: PairBudget::new(max_messages, max_bytes),
             room: PairBudget::new(max_messages, max_bytes),
+            freed: AtomicBool::new(false),
         }
     }
 
@@ -85,6 +87,12 @@ impl QueueBudget {
     /// Gives back the places of `messages` messages with `bytes` together.
     pub(crate) fn release(&self, messages: usize, bytes: usize) {
         self.queue.sub(messages, bytes);
+        self.freed.store(true, SeqCst);
+    }
+
+    /// Whether places were given back, since the last call, that somebody waits for.
+    pub(crate) fn take_freed(&self) -> bool {
+        self.waiters() > 0 && self.freed.swap(false, SeqCst)
     }
 
     /// Takes a place in the waiting room.
@@ -124,6 +132,7 @@ impl QueueBudget {
     }
 
     /// Messages and bytes that wait for room.
+    #[cfg(test)]
     pub(crate) fn room_used(&self) -> (usize, usize) {
         self.room.used()
     }
@@ -133,6 +142,8 @@ impl QueueBudget {
 ///
 /// Both counts share one word, so that a reservation takes both or none: one that took a message and then gave it
 /// back for lack of bytes could make another stream find no room, and nobody would tell that stream to look again.
+/// Its accesses are sequentially consistent: of one who joins the room and then looks for a place, and one who gives a
+/// place back and then looks into the room, at least one sees the other.
 #[derive(Debug)]
 struct PairBudget {
     max_messages: usize,
@@ -161,15 +172,15 @@ impl PairBudget {
             let fits = messages < self.max_messages && bytes <= self.max_bytes.saturating_sub(used_bytes);
             fits.then(|| used + pack(1, bytes))
         };
-        self.used.fetch_update(Relaxed, Relaxed, add).is_ok()
+        self.used.fetch_update(SeqCst, SeqCst, add).is_ok()
     }
 
     fn sub(&self, messages: usize, bytes: usize) {
-        self.used.fetch_sub(pack(messages, bytes), Relaxed);
+        self.used.fetch_sub(pack(messages, bytes), SeqCst);
     }
 
     fn used(&self) -> (usize, usize) {
-        unpack(self.used.load(Relaxed))
+        unpack(self.used.load(SeqCst))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{AppName, Error, ErrorKind};
+use crate::{AppName, Error, ErrorKind, frame::FRAME_VERSION};
 
 /// The settings of a [`Bus`](crate::Bus).
 ///
@@ -57,6 +57,11 @@ pub struct BusConfig {
     ///
     /// What does not fit the ring leaves it again; this bounds the work of opening.
     pub max_backlog_payloads: usize,
+    /// The version of the frames this node writes. Defaults to [`FRAME_VERSION`], the only one so far.
+    ///
+    /// A release reads its own version and the one before, and writes the one before until it is told otherwise:
+    /// upgrade every node first, then raise this.
+    pub frame_version: u8,
     /// How long a stream may be degraded before [`Health::ready`](crate::Health::ready) turns false. Defaults to 30 s.
     ///
     /// So that one blip of the store does not take every node out of the balancer.
@@ -83,6 +88,7 @@ impl Default for BusConfig {
             min_backoff: Duration::from_millis(50),
             max_backoff: Duration::from_secs(5),
             max_backlog_payloads: 65_536,
+            frame_version: FRAME_VERSION,
             degraded_grace: Duration::from_secs(30),
         }
     }
@@ -121,6 +127,7 @@ setters! {
     min_backoff with_min_backoff: Duration,
     max_backoff with_max_backoff: Duration,
     max_backlog_payloads with_max_backlog_payloads: usize,
+    frame_version with_frame_version: u8,
     degraded_grace with_degraded_grace: Duration,
 }
 
@@ -146,6 +153,10 @@ impl BusConfig {
         refuse(self.min_backoff.is_zero(), "min_backoff is 0");
         refuse(self.max_backoff < self.min_backoff, "max_backoff is below min_backoff");
         refuse(self.max_ring_age.is_zero(), "max_ring_age is 0");
+        refuse(
+            self.frame_version != FRAME_VERSION,
+            "frame_version is not 1, which is all that this release writes",
+        );
         if problems.is_empty() {
             return Ok(());
         }

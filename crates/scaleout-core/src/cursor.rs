@@ -326,3 +326,6 @@ const AT_WITH_STEM: u64 = 1;
 const RUN: u64 = 2;
 const BITS: u64 = 3;
 const INDEX_SHIFT: u32 = 2;
+
+#[cfg(test)]
+mod tests;

@@ -414,3 +414,6 @@ const MAX_BODY_HEAD_BYTES: usize = 4 * 9 + 3 + 17 + 5;
 const MIN_MESSAGE_BYTES: usize = 4;
 /// A tag and a length.
 const MIN_EXTENSION_BYTES: usize = 2;
+
+#[cfg(test)]
+mod tests;

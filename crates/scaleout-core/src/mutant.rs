@@ -1,25 +1,110 @@
-//! Deliberate faults of the bus, one for each promise, so that the history checker can be shown to find them.
+//! Deliberate faults of a bus, one at a time, so that the history checker can be shown to find them.
 
-/// A deliberate fault of the bus (feature `mutants`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// A deliberate fault; each says where in the bus it acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
+#[cfg_attr(not(feature = "mutants"), expect(unreachable_pub, reason = "public with the feature"))]
 pub enum Mutant {
-    /// A reader that missed messages for good is not told so.
-    HideExpired,
-    /// Cursors stand before the message they were taken from.
-    CursorOffByOne,
-    /// Gaps say that no frame is concerned.
-    GapTooSmall,
-    /// Holes are not noticed.
-    SwallowHole,
-    /// Ids that came before are taken again.
+    /// Delivery: the payload of every fifth delivered message has its last byte flipped.
+    CorruptPayload,
+    /// Delivery: messages name this node as their origin, whoever published them.
+    OwnOrigin,
+    /// Delivery: every tenth message is delivered twice.
+    DeliverTwice,
+    /// Delivery: every tenth message is skipped, without a gap.
+    DropEveryTenth,
+    /// Delivery: two messages of one channel that follow each other in a frame come out swapped, positions and all.
+    SwapNeighbours,
+    /// Delivery: `position` says an index that is one too great.
+    PositionOffByOne,
+    /// Receive: payloads whose id came before are taken again.
     SkipIdCheck,
-    /// Frames that came before are taken again.
+    /// Receive: frames whose number is known are appended and delivered again.
     SkipNumberCheck,
-    /// The ring grows without bound.
+    /// Receive: a hole in ids or numbers is not told.
+    SwallowHole,
+    /// Receive: an unreadable frame is skipped without a gap.
+    SwallowUnreadable,
+    /// Receive: a link that was not `unbroken` is taken for one that was.
+    TrustBrokenLink,
+    /// Receive: every tenth frame of another node is told as `Gap(Lost)` with its messages delivered all the same.
+    TellFalseHole,
+    /// Gaps: `frames` is 0 where it would be a number.
+    GapTooSmall,
+    /// Gaps: `frames` is ten thousand too great.
+    GapTooLarge,
+    /// Look-up: every cursor is answered with `Gap(Reset)` and on from now.
+    GapOnEveryHop,
+    /// Look-up: a cursor inside a frame goes on behind the frame.
+    ResumeSkipsFrame,
+    /// Look-up: a cursor inside a frame goes on at the frame's first message.
+    ResumeRepeatsFrame,
+    /// Look-up: a cursor older than the ring goes on from the oldest there is, without a gap.
+    SwallowExpired,
+    /// Look-up: the stem of a cursor is not compared.
+    IgnoreStem,
+    /// Store: a subscriber whose messages left the ring goes on without a gap.
+    SwallowLagged,
+    /// Send: a publish resolves `Ok` when its frame is handed to the backplane.
+    OkBeforeSend,
+    /// Send: every twentieth publish never resolves.
+    NeverResolve,
+    /// Send: after `Rewound` the tail is not sent again.
+    ForgetTail,
+    /// State: a stream that was up once says so for ever.
+    AlwaysUp,
+    /// State: a stream that was degraded never says `Up` again.
+    NeverUpAgain,
+    /// Cursor: a cursor taken from a message stands before that message.
+    CursorBeforeMessage,
+    /// Cursor: a subscription's cursor stays at the last delivered message while nothing is pending.
+    IdleCursorStays,
+    /// Ring: frames leave by age only.
     IgnoreRingBudget,
-    /// Counters are wrong.
-    Miscount,
+    /// Queue: the bound of messages is not looked at.
+    IgnoreQueueBudget,
+    /// Close: one task of the bus lives on.
+    LeakTask,
+    /// Counters: `delivered` counts every second message.
+    MiscountDelivered,
+}
+
+impl Mutant {
+    /// Every mutant.
+    #[cfg(feature = "mutants")]
+    pub const ALL: &[Self] = &[
+        Self::CorruptPayload,
+        Self::OwnOrigin,
+        Self::DeliverTwice,
+        Self::DropEveryTenth,
+        Self::SwapNeighbours,
+        Self::PositionOffByOne,
+        Self::SkipIdCheck,
+        Self::SkipNumberCheck,
+        Self::SwallowHole,
+        Self::SwallowUnreadable,
+        Self::TrustBrokenLink,
+        Self::TellFalseHole,
+        Self::GapTooSmall,
+        Self::GapTooLarge,
+        Self::GapOnEveryHop,
+        Self::ResumeSkipsFrame,
+        Self::ResumeRepeatsFrame,
+        Self::SwallowExpired,
+        Self::IgnoreStem,
+        Self::SwallowLagged,
+        Self::OkBeforeSend,
+        Self::NeverResolve,
+        Self::ForgetTail,
+        Self::AlwaysUp,
+        Self::NeverUpAgain,
+        Self::CursorBeforeMessage,
+        Self::IdleCursorStays,
+        Self::IgnoreRingBudget,
+        Self::IgnoreQueueBudget,
+        Self::LeakTask,
+        Self::MiscountDelivered,
+    ];
 }
 
 /// The fault that a bus was built with: none, and at no cost, without the feature `mutants`.

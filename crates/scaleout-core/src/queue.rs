@@ -13,6 +13,8 @@
 
 mod receipt;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 use std::{
@@ -254,7 +256,12 @@ impl SendQueue {
             self.front = self.ledger.next();
         }
         self.waiting.push(now, (channel, payload, extensions), admitted);
-        Ok(self.ledger.open())
+        let receipt = self.ledger.open();
+        if !admitted {
+            // Room that another stream freed since we looked was told to nobody: there was no one who waited.
+            self.admit(now);
+        }
+        Ok(receipt)
     }
 
     /// Reserves room for a message of `len` bytes: `true` in the queue, `false` among those who wait for it.
@@ -311,9 +318,6 @@ impl SendQueue {
     }
 
     /// What to send now, if anything: a due probe, the repair, the tried frame again, a new frame of what waits.
-    ///
-    /// To be called after every push, also while an attempt is outstanding: room freed on another stream in the
-    /// middle of the push would else go unseen.
     pub(crate) fn next(&mut self, now: Duration, sent_at_micros: u64) -> Option<Attempt> {
         self.admit(now);
         if self.outstanding.is_some() || self.life == Life::Abandoned {
@@ -383,7 +387,7 @@ impl SendQueue {
                 Finished::TooLarge
             }
             _ => {
-                self.fail(error);
+                self.fail(outstanding, error);
                 Finished::Failed
             }
         }
@@ -421,9 +425,11 @@ impl SendQueue {
         }
     }
 
-    fn fail(&mut self, error: &Error) {
+    fn fail(&mut self, outstanding: Outstanding, error: &Error) {
         self.last_send_failed = true;
-        if let Some(tried) = &mut self.tried {
+        if outstanding == Outstanding::Tried
+            && let Some(tried) = &mut self.tried
+        {
             tried.doubtful = true;
         }
         if !self.keeps_while_down() {
@@ -474,6 +480,11 @@ impl SendQueue {
         }
     }
 
+    /// Whether the result of an attempt is awaited.
+    pub(crate) fn is_outstanding(&self) -> bool {
+        self.outstanding.is_some()
+    }
+
     /// Makes a probe the next attempt.
     pub(crate) fn request_probe(&mut self) {
         self.probe_due = true;
@@ -511,16 +522,20 @@ impl SendQueue {
         self.tail.oldest().is_none()
     }
 
+    /// Whether the last attempt that ended got no answer from the store.
+    #[cfg(test)]
     pub(crate) fn last_send_failed(&self) -> bool {
         self.last_send_failed
     }
 
     /// The last number that the store is known to hold.
+    #[cfg(test)]
     pub(crate) fn confirmed(&self) -> u64 {
         self.confirmed
     }
 
     /// Messages and bytes of this stream that are not resolved: waiting for room, waiting, or being tried.
+    #[cfg(test)]
     pub(crate) fn queued(&self) -> (usize, usize) {
         let (admitted, room) = (self.waiting.admitted(), self.waiting.room());
         let (messages, bytes) = self.tried.as_ref().map_or((0, 0), |tried| (tried.count(), tried.bytes));

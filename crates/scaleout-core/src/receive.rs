@@ -107,6 +107,7 @@ impl Inbox {
         head: (Epoch, Option<PayloadId>),
         unbroken: bool,
     ) -> Result<bool, Error> {
+        let unbroken = unbroken || self.mutation.is(Mutant::TrustBrokenLink);
         match self.epoch {
             None => {
                 self.open_first(store, now, epoch, after, head);
@@ -231,8 +232,10 @@ impl Inbox {
                 let blank = if error.is_foreign() {
                     Blank::Foreign(error)
                 } else {
-                    self.note_hole(store, now, Some(Position::behind(epoch, id)), Some(1));
-                    hole = true;
+                    if !self.mutation.is(Mutant::SwallowUnreadable) {
+                        self.note_hole(store, now, Some(Position::behind(epoch, id)), Some(1));
+                        hole = true;
+                    }
                     if error.is_layout() { Blank::Layout(error) } else { Blank::Unreadable(error) }
                 };
                 store.append(now, id, None);
@@ -254,6 +257,10 @@ impl Inbox {
                 hole = true;
             }
             _ => {}
+        }
+        if self.mutation.is(Mutant::TellFalseHole) && id.0 % 10 == 5 {
+            store.note_hole(now, Some(Position::before(epoch, id)), Some(1));
+            hole = true;
         }
         let messages = frame.messages.len() as u64;
         let received = Received {
@@ -354,11 +361,11 @@ impl Numbers {
             self.by_turn.remove(&last.turn);
         }
         self.by_turn.insert(self.turn, node);
-        if self.nodes.len() > self.max_nodes {
-            if let Some((_, oldest)) = self.by_turn.pop_first() {
-                self.nodes.remove(&oldest);
-                self.forgot = true;
-            }
+        if self.nodes.len() > self.max_nodes
+            && let Some((_, oldest)) = self.by_turn.pop_first()
+        {
+            self.nodes.remove(&oldest);
+            self.forgot = true;
         }
     }
 }

@@ -184,11 +184,11 @@ impl Subscription {
 
     fn received(&mut self, stream: StreamIndex, item: Item) -> Received {
         let last = self.last.replace(stream).filter(|last| *last != stream);
-        if let (Some(last), Some(others)) = (last, &mut self.others) {
-            if let Ok(at) = self.readers.binary_search_by_key(&last, |(stream, _)| *stream) {
-                let entry = self.inner.ring(last).cursor_entry(self.readers[at].1);
-                Arc::make_mut(others).set(last, entry);
-            }
+        if let (Some(last), Some(others)) = (last, &mut self.others)
+            && let Ok(at) = self.readers.binary_search_by_key(&last, |(stream, _)| *stream)
+        {
+            let entry = self.inner.ring(last).cursor_entry(self.readers[at].1);
+            Arc::make_mut(others).set(last, entry);
         }
         let others = self.others.clone();
         match item {

@@ -1,4 +1,8 @@
-//! Conformance suite, fault injection and history checker of scaleout's backplanes.
+#![doc = include_str!("../README.md")]
 
 pub mod checker;
+pub mod conformance;
+pub mod faulty;
+pub mod fixture;
+pub mod mutants;
 pub mod simulation;

@@ -12,7 +12,7 @@ use crate::{
     AppName, Backplane, BusConfig, Error, ErrorKind, NodeId, Role, StreamIndex, StreamState,
     budget::{QueueBudget, SharedBudget},
     counters::AtomicCounters,
-    mutant::Mutation,
+    mutant::{Mutant, Mutation},
     queue::{QueueSettings, SendQueue, SharedQueue},
     state::Status,
     store::Store,
@@ -112,7 +112,11 @@ impl BusBuilder {
         let node = node.unwrap_or_else(NodeId::random);
         let (stream_count, capabilities) = (backplane.stream_count(), backplane.capabilities());
         let streams = usize::from(stream_count.get());
-        let queue_budget = Arc::new(QueueBudget::new(config.max_queue_messages, config.max_queue_bytes));
+        let queue_budget = match mutation.is(Mutant::IgnoreQueueBudget) {
+            true => QueueBudget::new(usize::MAX, usize::MAX),
+            false => QueueBudget::new(config.max_queue_messages, config.max_queue_bytes),
+        };
+        let queue_budget = Arc::new(queue_budget);
         let tail_budget = Arc::new(SharedBudget::new(config.max_tail_bytes, streams));
         let lane = |stream| {
             let settings = QueueSettings::new(stream, node, stream_count, &config, &capabilities);
@@ -153,6 +157,9 @@ impl BusBuilder {
                 tasks.push(tokio::spawn(receiving::run(Arc::clone(&inner), stream)).abort_handle());
             }
             tasks.push(tokio::spawn(sending::run(Arc::clone(&inner), stream)).abort_handle());
+        }
+        if mutation.is(Mutant::LeakTask) {
+            drop(tokio::spawn(std::future::pending::<()>()));
         }
         tasks.push(tokio::spawn(upkeep::run(Arc::clone(&inner))).abort_handle());
         Ok(Bus { owner: Arc::new(Owner { inner, tasks }) })

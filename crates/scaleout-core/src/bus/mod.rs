@@ -109,7 +109,6 @@ impl Bus {
     }
 
     /// Prepares a bus on a backplane that is chosen at run time.
-    #[must_use]
     pub fn builder_from(backplane: Arc<dyn Backplane>) -> BusBuilder {
         BusBuilder::new(backplane)
     }
@@ -124,7 +123,8 @@ impl Bus {
     /// `PayloadTooLarge`, `QueueFull`, `Unavailable` (by the [`QueuePolicy`](crate::QueuePolicy)), `Expired`, `Dropped`,
     /// `Closed`. And `Unconfirmed`: it was tried, and may be there.
     pub fn publish(&self, channel: impl AsRef<str>, payload: impl Into<Bytes>) -> Publish {
-        Publish::new(self.inner().push(channel.as_ref(), &payload.into(), true))
+        let pushed = self.inner().push(channel.as_ref(), &payload.into(), true);
+        Publish::new(pushed, self.inner().mutation)
     }
 
     /// Publishes without waiting: fails at once, or returns a receipt that may be ignored.
@@ -356,7 +356,21 @@ impl Inner {
         if before.name() != state.name() || attempts != status.attempts() {
             tell(stream, &before, &state);
             // Under the status lock, so that watchers see changes in their order.
+            let state = self.mutated_state(&before, state, status.was_up);
             self.states.send_modify(|states| states[stream.index()] = state);
+        }
+        drop(status);
+        self.resolved();
+    }
+
+    fn mutated_state(&self, before: &StreamState, state: StreamState, was_up: bool) -> StreamState {
+        match state {
+            StreamState::Degraded { .. } if was_up && self.mutation.is(Mutant::AlwaysUp) => StreamState::Up,
+            StreamState::Up if was_up && self.mutation.is(Mutant::NeverUpAgain) => match before {
+                StreamState::Degraded { .. } => before.clone(),
+                _ => state,
+            },
+            state => state,
         }
     }
 
@@ -410,7 +424,7 @@ impl Inner {
             counters.unconfirmed += queue.unconfirmed;
             counters.rewound += queue.rewound;
         }
-        if self.mutation.is(Mutant::Miscount) {
+        if self.mutation.is(Mutant::MiscountDelivered) {
             counters.delivered /= 2;
         }
         counters

@@ -7,7 +7,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::{Error, Receipt};
+use crate::{
+    Error, Receipt,
+    mutant::{Mutant, Mutation},
+};
 
 /// The outcome of [`Bus::publish`](super::Bus::publish), to be awaited; dropping it withdraws nothing.
 #[derive(Debug)]
@@ -18,11 +21,17 @@ pub struct Publish(State);
 enum State {
     Sent(Receipt),
     Refused(Option<Error>),
+    /// Deliberate faults only.
+    Claimed,
+    /// Deliberate faults only.
+    Forgotten,
 }
 
 impl Publish {
-    pub(super) fn new(pushed: Result<Receipt, Error>) -> Self {
+    pub(super) fn new(pushed: Result<Receipt, Error>, mutation: Mutation) -> Self {
         Self(match pushed {
+            Ok(_) if mutation.is(Mutant::OkBeforeSend) => State::Claimed,
+            Ok(_) if mutation.is(Mutant::NeverResolve) => State::Forgotten,
             Ok(receipt) => State::Sent(receipt),
             Err(error) => State::Refused(Some(error)),
         })
@@ -35,6 +44,8 @@ impl Future for Publish {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             State::Sent(receipt) => Pin::new(receipt).poll(cx),
+            State::Claimed => Poll::Ready(Ok(())),
+            State::Forgotten => Poll::Pending,
             State::Refused(error) => {
                 Poll::Ready(Err(error.take().expect("`Publish` is not polled after it is ready")))
             }

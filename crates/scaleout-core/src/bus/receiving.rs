@@ -49,7 +49,7 @@ impl Inner {
     async fn take(&self, stream: StreamIndex, inbox: &mut Inbox, event: Event) {
         match event {
             Event::Opened { epoch, after, head, unbroken } => {
-                match self.open(stream, inbox, (epoch, after, head, unbroken)) {
+                match self.open(stream, inbox, epoch, after, head, unbroken) {
                     Ok(hole) => self.tell_hole(stream, hole).await,
                     Err(error) => self.receive_failed(stream, error),
                 }
@@ -76,7 +76,10 @@ impl Inner {
         &self,
         stream: StreamIndex,
         inbox: &mut Inbox,
-        (epoch, after, head, unbroken): (Epoch, Option<(Epoch, PayloadId)>, (Epoch, Option<PayloadId>), bool),
+        epoch: Epoch,
+        after: Option<(Epoch, PayloadId)>,
+        head: (Epoch, Option<PayloadId>),
+        unbroken: bool,
     ) -> Result<bool, Error> {
         let (now, mut wakes) = (self.now(), Vec::new());
         let mut ring = self.ring(stream);

@@ -10,6 +10,7 @@ use tokio::time::{sleep_until, timeout};
 use super::{Inner, StreamIndex};
 use crate::{
     Backoff, Error, ErrorKind,
+    mutant::Mutant,
     queue::{Attempt, Finished},
 };
 
@@ -29,19 +30,11 @@ pub(super) async fn run(inner: Arc<Inner>, stream: StreamIndex) {
             continue;
         };
         let is_probe = attempt.payload.is_empty();
-        let result = tokio::select! {
-            biased;
-            () = lane.abandon_attempt.notified() => continue,
-            result = timeout(inner.config.send_timeout, inner.send(stream, attempt)) => result,
-        };
-        let result = result.unwrap_or_else(|_| Err(ErrorKind::Timeout.into()));
+        let Some(result) = inner.attempt(stream, attempt).await else { continue };
         let now = inner.now();
-        let finished = lane.queue.with(|queue| queue.finished(now, result.as_ref().map(|()| ())));
-        inner.wake_waiters(stream);
+        let finished = lane.queue.with(|queue| queue.finished(now, result.as_ref().copied()));
+        inner.resolved();
         inner.evict();
-        if inner.closing.load(Ordering::Relaxed) {
-            inner.drain.notify_one();
-        }
         match finished {
             Finished::Stale => {}
             Finished::Failed => {
@@ -61,6 +54,9 @@ pub(super) async fn run(inner: Arc<Inner>, stream: StreamIndex) {
                     Finished::Repaired => inner.counters.repaired.add(1),
                     Finished::Rewound { last } => {
                         tracing::info!(stream = stream.0, last, "the store forgot frames of this node");
+                        if inner.mutation.is(Mutant::ForgetTail) {
+                            while lane.queue.with(|queue| queue.evict_oldest_tail()) {}
+                        }
                     }
                     _ => {}
                 }
@@ -76,15 +72,29 @@ impl Inner {
         let now = self.now();
         let sent_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let micros = u64::try_from(sent_at.as_micros()).unwrap_or(u64::MAX);
-        self.lane(stream).queue.with(|queue| {
-            queue.expire(now);
-            queue.admit(now);
-            queue.next(now, micros)
-        })
+        let attempt = self.lane(stream).queue.with(|queue| queue.next(now, micros));
+        self.resolved();
+        attempt
     }
 
-    async fn send(&self, stream: StreamIndex, attempt: Attempt) -> Result<(), Error> {
-        self.backplane.send(stream, attempt.frame, attempt.payload).await
+    /// Makes an attempt; `None` where the queue gave it up meanwhile.
+    async fn attempt(&self, stream: StreamIndex, attempt: Attempt) -> Option<Result<(), Error>> {
+        let lane = self.lane(stream);
+        let send =
+            timeout(self.config.send_timeout, self.backplane.send(stream, attempt.frame, attempt.payload));
+        tokio::pin!(send);
+        loop {
+            tokio::select! {
+                biased;
+                () = lane.abandon_attempt.notified() => {
+                    // It may have been said of an attempt before, which had ended by itself.
+                    if !lane.queue.with(|queue| queue.is_outstanding()) {
+                        return None;
+                    }
+                }
+                result = &mut send => return Some(result.unwrap_or_else(|_| Err(ErrorKind::Timeout.into()))),
+            }
+        }
     }
 
     /// Waits until there may be something to do.
@@ -111,7 +121,7 @@ impl Inner {
                 queue.expire(self.now());
                 queue.next_deadline()
             });
-            self.wake_waiters(stream);
+            self.resolved();
             let next = deadline.map_or(until, |deadline| until.min(self.started + deadline));
             // An attempt that was dropped meanwhile needs no more waiting, but the store does.
             sleep_until(next).await;
@@ -121,12 +131,19 @@ impl Inner {
         }
     }
 
-    /// Lets those who wait for room look again, on all streams, since any of them may have freed it.
-    fn wake_waiters(&self, stream: StreamIndex) {
-        if self.queue_budget.waiters() > 0 {
-            for other in self.stream_indices().filter(|other| *other != stream) {
-                self.lane(other).wake_sender.notify_one();
+    /// Tells those who wait for messages to be resolved: for room, on all streams, and for the end.
+    pub(super) fn resolved(&self) {
+        if self.queue_budget.take_freed() {
+            let now = self.now();
+            for lane in &self.streams {
+                // At once, since the sending task may be in a long attempt or delay.
+                if lane.queue.with(|queue| queue.admit(now)) {
+                    lane.wake_sender.notify_one();
+                }
             }
+        }
+        if self.closing.load(Ordering::Relaxed) {
+            self.drain.notify_one();
         }
     }
 

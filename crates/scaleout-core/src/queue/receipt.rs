@@ -90,6 +90,7 @@ impl Wakes {
         self.0.into_iter().for_each(Waker::wake);
     }
 
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -133,6 +134,12 @@ impl Ledger {
             self.batches[batch].lock().settle(place..end, outcome, wakes);
             from += count;
         }
+    }
+
+    /// How many batches are kept.
+    #[cfg(test)]
+    pub(super) fn batches(&self) -> usize {
+        self.batches.len()
     }
 
     /// Lets go of batches whose messages are all settled; `oldest` is the oldest message that is not.

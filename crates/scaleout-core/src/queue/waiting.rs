@@ -83,6 +83,7 @@ impl Waiting {
         self.admitted
     }
 
+    #[cfg(test)]
     pub(super) fn room(&self) -> Count {
         self.room
     }
@@ -121,6 +122,12 @@ impl Waiting {
         self.messages.truncate(self.admitted.messages);
         self.encoded.truncate(self.passed + self.admitted.bytes);
         std::mem::take(&mut self.room)
+    }
+
+    /// Bytes of memory that the encoded messages hold.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.encoded.capacity()
     }
 
     fn compact(&mut self) {

@@ -2,8 +2,6 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, task::Waker, time::Duration};
 
-use bytes::Bytes;
-
 use super::{Appended, Store, Touched, channels::ChannelKey, place::Place, timeline::Judgement};
 use crate::{
     CursorEntry, Gap, GapReason, Message, Position, mutant::Mutant, store::timeline::Stem,
@@ -202,13 +200,30 @@ impl Store {
                 self.restart(key, GapReason::Reset, CursorEntry::Unpositioned);
                 LookUp::Reset
             }
+            Asked::Cursor(Some(&asked @ CursorEntry::At { .. }))
+                if self.mutation.is(Mutant::GapOnEveryHop) =>
+            {
+                self.restart(key, GapReason::Reset, asked);
+                LookUp::Reset
+            }
             Asked::Cursor(Some(&CursorEntry::At { position, stem })) => {
+                let position = self.mutated_start(position);
                 let until = Some(self.up_time + ahead_wait);
                 self.go_to(key, position, stem, until)
             }
         };
         self.signal_if_pending(key, wakes);
         look_up
+    }
+
+    fn mutated_start(&self, position: Position) -> Position {
+        let inside = (1..Position::WHOLE).contains(&position.index);
+        let index = match inside {
+            true if self.mutation.is(Mutant::ResumeSkipsFrame) => Position::WHOLE,
+            true if self.mutation.is(Mutant::ResumeRepeatsFrame) => 0,
+            _ => position.index,
+        };
+        Position { index, ..position }
     }
 
     /// Begins anew "from now", behind a gap. A stream that did not open yet tells it at once all the same.
@@ -230,6 +245,10 @@ impl Store {
         stem: Option<Stem>,
         until: Option<Duration>,
     ) -> LookUp {
+        let stem = match self.mutation.is(Mutant::IgnoreStem) {
+            true => self.timeline.stem(position),
+            false => stem,
+        };
         match self.timeline.judge(position, stem) {
             Judgement::Ahead => {
                 self.waiting.insert((position, key));
@@ -254,7 +273,7 @@ impl Store {
                         self.gone.may_have_lost(self.channels.hash_of(*channel), position)
                     });
                 self.stand_at(key, Place::entry(self.first), if expired { edge } else { position });
-                if expired && !self.mutation.is(Mutant::HideExpired) {
+                if expired && !self.mutation.is(Mutant::SwallowExpired) {
                     let frames = (self.dense_ids && edge.epoch == at.epoch).then(|| edge.id.0 - at.id.0);
                     let asked = CursorEntry::At { position, stem };
                     let told = Untold { reason: GapReason::Expired, frames, asked };
@@ -407,6 +426,7 @@ impl Store {
             return untold.asked;
         }
         match &reader.waiting {
+            None if self.mutation.is(Mutant::IdleCursorStays) => self.entry_at(reader.passed),
             None if reader.is_pending(self.holes_end()) => self.entry_at(reader.passed),
             None => self.entry_at(self.end_position()),
             Some(waiting) => match waiting.position {
@@ -440,7 +460,8 @@ impl Store {
             return None;
         }
         if reader.heap.peek().is_some_and(|Reverse(ready)| ready.place < first) {
-            return Some(self.skip_evicted(key));
+            let gap = self.skip_evicted(key);
+            return if self.mutation.is(Mutant::SwallowLagged) { self.next_item(key) } else { Some(gap) };
         }
         if reader.next_hole < self.first_hole {
             reader.next_hole = self.first_hole;
@@ -457,39 +478,86 @@ impl Store {
         }
         let next = next?;
         reader.heap.pop();
-        let index = usize::try_from(next.place.ordinal() - self.first).expect("entries fit memory");
-        let entry = &self.entries[index];
-        let slot = &entry.slots[next.place.index() as usize];
-        let behind = next.place.index() + 1;
-        let is_last = behind as usize == entry.slots.len();
-        reader.place = match is_last {
+        let message = self.message_at(next);
+        let behind = self.behind(next.place);
+        let reader = &mut self.readers[key.index()];
+        let is_again = reader.passed == behind;
+        reader.passed = behind;
+        reader.place = match behind.is_whole() {
             true => Place::entry(next.place.ordinal() + 1),
-            false => Place::new(next.place.ordinal(), behind),
+            false => Place::new(next.place.ordinal(), behind.index),
         };
-        let index = if is_last { Position::WHOLE } else { behind };
-        reader.passed = Position { epoch: entry.epoch, id: entry.id, index };
-        if self.mutation.is(Mutant::CursorOffByOne) {
-            reader.passed.index = next.place.index();
+        let tenth = message.position.id.0 % 10 == 3;
+        if tenth && !is_again && self.mutation.is(Mutant::DeliverTwice) {
+            reader.heap.push(Reverse(next));
+            return Some(Item::Message(message));
         }
         let channel = self.channels.get_mut(next.channel);
         match channel.place(next.seq + 1) {
             Some(place) => reader.heap.push(Reverse(Ready { place, seq: next.seq + 1, ..next })),
             None => channel.subscribers[next.subscriber as usize].ready = false,
         }
+        if tenth && self.mutation.is(Mutant::DropEveryTenth) {
+            return self.next_item(key);
+        }
+        Some(Item::Message(message))
+    }
+
+    fn entry(&self, place: Place) -> &super::Entry {
+        &self.entries[usize::try_from(place.ordinal() - self.first).expect("entries fit memory")]
+    }
+
+    /// The position behind the message at a place in the ring.
+    fn behind(&self, place: Place) -> Position {
+        let entry = self.entry(place);
+        let behind = place.index() + 1;
+        let index = if behind as usize == entry.slots.len() { Position::WHOLE } else { behind };
+        Position { epoch: entry.epoch, id: entry.id, index }
+    }
+
+    fn message_at(&self, ready: Ready) -> Message {
+        let entry = self.entry(ready.place);
+        let index = self.mutated_index(entry, ready.place.index());
+        let slot = &entry.slots[index as usize];
+        let behind = self.behind(ready.place);
         let extensions = slot.payload.end..slot.extensions_end;
-        Some(Item::Message(Message {
-            channel: Arc::clone(&channel.name),
-            payload: slice(&entry.bytes, slot.payload.start, slot.payload.end),
+        let message = Message {
+            channel: Arc::clone(&self.channels.get(ready.channel).name),
+            payload: entry.bytes.slice(slot.payload.start as usize..slot.payload.end as usize),
             // One byte is the count of no extensions at all.
-            extensions: (extensions.len() > 1).then(|| (entry.bytes.clone(), extensions)).map(Box::new),
+            extensions: (extensions.len() > 1).then(|| Box::new((entry.bytes.clone(), extensions))),
             node: entry.node,
             sent_at_micros: entry.sent_at_micros,
             stream: self.stream,
-            position: Position { epoch: entry.epoch, id: entry.id, index: next.place.index() },
-            behind: CursorEntry::At { position: reader.passed, stem: self.timeline.stem(reader.passed) },
+            position: Position { epoch: entry.epoch, id: entry.id, index },
+            behind: CursorEntry::At { position: behind, stem: self.timeline.stem(behind) },
             stream_count: self.stream_count,
             others: None,
-        }))
+        };
+        self.mutated(message)
+    }
+
+    fn mutated_index(&self, entry: &super::Entry, index: u32) -> u32 {
+        let other = index ^ 1;
+        let same =
+            entry.slots.get(other as usize).is_some_and(|o| o.channel == entry.slots[index as usize].channel);
+        if same && self.mutation.is(Mutant::SwapNeighbours) { other } else { index }
+    }
+
+    fn mutated(&self, mut message: Message) -> Message {
+        if self.mutation.is(Mutant::CorruptPayload) && message.position.id.0 % 5 == 3 {
+            message.payload = message.payload.iter().map(|byte| byte ^ 1).collect();
+        }
+        if self.mutation.is(Mutant::OwnOrigin) {
+            message.node = crate::NodeId(1);
+        }
+        if self.mutation.is(Mutant::PositionOffByOne) {
+            message.position.index += 1;
+        }
+        if self.mutation.is(Mutant::CursorBeforeMessage) {
+            message.behind = CursorEntry::At { position: message.position, stem: None };
+        }
+        message
     }
 
     /// Passes what left the ring before the reader came to it.
@@ -510,9 +578,10 @@ impl Store {
     }
 
     fn gap(&self, key: ReaderKey, reason: GapReason, frames: Option<u64>) -> Item {
-        let frames = match self.mutation.is(Mutant::GapTooSmall) {
-            true => frames.map(|_| 0),
-            false => frames,
+        let frames = match frames {
+            Some(_) if self.mutation.is(Mutant::GapTooSmall) => Some(0),
+            Some(frames) if self.mutation.is(Mutant::GapTooLarge) => Some(frames + 10_000),
+            frames => frames,
         };
         Item::Gap(Gap {
             stream: self.stream,
@@ -582,9 +651,15 @@ impl Store {
         let end = self.readers.capacity();
         let stop = end.min(*next + NOTIFY_CHUNK);
         for key in *next..stop {
-            if let Some(reader) = self.readers.get_mut(key).filter(|reader| reader.is_pending(holes_end)) {
-                reader.signal(self.stream, wakes);
+            let Some(reader) = self.readers.get_mut(key).filter(|reader| reader.is_pending(holes_end)) else {
+                continue;
+            };
+            let last = self.holes.back().filter(|_| !reader.signalled && reader.next_hole + 1 == holes_end);
+            if let (Some(hole), true) = (last, reader.heap.is_empty()) {
+                // Nothing was pending before this hole, so the reader stood at the stream's end.
+                (reader.place, reader.passed) = (reader.place.max(hole.place), reader.passed.max(hole.from));
             }
+            reader.signal(self.stream, wakes);
         }
         *next = stop;
         if stop < end { Notified::More } else { Notified::All }
@@ -636,8 +711,4 @@ impl Store {
     fn holes_end(&self) -> u64 {
         self.first_hole + self.holes.len() as u64
     }
-}
-
-fn slice(bytes: &Bytes, start: u32, end: u32) -> Bytes {
-    bytes.slice(start as usize..end as usize)
 }

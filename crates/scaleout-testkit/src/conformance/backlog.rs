@@ -1,0 +1,142 @@
+//! Rule 7: what a store that replays yields of the past.
+
+use scaleout_core::Start;
+
+use crate::{
+    conformance::{
+        Outcome,
+        tools::{EVERYTHING, Reader, Sender, bytes_of, inject, require},
+    },
+    fixture::{Fault, Fixture, Need},
+};
+
+/// Rule 7: `Backlog` yields as many payloads as asked for, the last ones, then the live ones.
+pub async fn rule_07_the_backlog_is_the_last_payloads(fixture: &dyn Fixture) -> Outcome {
+    require(fixture, Need::Replay)?;
+    let node = fixture.node();
+    let mut sender = Sender::new(fixture, &node);
+    let sent = sender.send_many(10).await;
+    let mut reader = Reader::start(fixture, &fixture.node(), Start::Backlog { payloads: 4 });
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        seen.push(reader.entry("the backlog").await);
+    }
+    assert_eq!(bytes_of(&seen), sent[6..], "not the last four");
+    let live = sender.send().await;
+    assert_eq!(reader.payload("a live payload").await.bytes, live);
+    Ok(())
+}
+
+/// Rule 7: a backlog larger than what there is yields all of it, from the first payload on.
+pub async fn rule_07_a_large_backlog_is_all_there_is(fixture: &dyn Fixture) -> Outcome {
+    require(fixture, Need::Replay)?;
+    let node = fixture.node();
+    let mut sender = Sender::new(fixture, &node);
+    let mut sent = sender.send_many(10).await;
+    let mut reader = Reader::start(fixture, &fixture.node(), EVERYTHING);
+    let mut seen = reader.payloads(10, "the backlog").await;
+    sent.extend(sender.send_many(3).await);
+    seen.extend(reader.payloads(3, "live payloads").await);
+    assert_eq!(bytes_of(&seen), sent);
+    Ok(())
+}
+
+/// Rule 7: no payload is left out or comes twice where the backlog ends and the live ones begin.
+pub async fn rule_07_backlog_and_live_join_without_a_hole(fixture: &dyn Fixture) -> Outcome {
+    require(fixture, Need::Replay)?;
+    let node = fixture.node();
+    let mut sender = Sender::new(fixture, &node);
+    let mut history = sender.send_many(4).await;
+    for _ in 0..5 {
+        let mut reader = Reader::start(fixture, &fixture.node(), Start::Backlog { payloads: 3 });
+        let sending = async {
+            let mut sent = Vec::new();
+            for _ in 0..10 {
+                sent.push(sender.send().await);
+                tokio::task::yield_now().await;
+            }
+            sent
+        };
+        // Both at once, so that the reception opens somewhere among the sends.
+        let (first, sent) = tokio::join!(reader.payload("a first payload"), sending);
+        history.extend(sent);
+        let marker = sender.send().await;
+        let mut seen = vec![first];
+        seen.extend(reader.until(&marker, "a marker").await);
+        let place = history.iter().position(|bytes| *bytes == seen[0].bytes);
+        let place = place.expect("the backlog begins with something that was sent");
+        assert_eq!(bytes_of(&seen), history[place..], "the backlog and the live payloads do not join");
+        history.push(marker);
+    }
+    Ok(())
+}
+
+/// Rule 7: `Latest` yields nothing of the past.
+pub async fn rule_07_latest_yields_nothing_of_the_past(fixture: &dyn Fixture) -> Outcome {
+    let node = fixture.node();
+    let mut sender = Sender::new(fixture, &node);
+    sender.send_many(5).await;
+    let mut reader = Reader::open(fixture, &fixture.node()).await;
+    let live = sender.send().await;
+    assert_eq!(reader.payload("a live payload").await.bytes, live);
+    Ok(())
+}
+
+/// Rule 7: earlier epochs that the store still has are part of the backlog, each behind its own `Opened`.
+pub async fn rule_07_the_backlog_reaches_into_earlier_epochs(fixture: &dyn Fixture) -> Outcome {
+    require(fixture, Need::Replay)?;
+    let node = fixture.node();
+    let mut witness = Reader::open(fixture, &node).await;
+    let mut seen = Vec::new();
+    for round in 0..3 {
+        if round > 0 {
+            inject(fixture, Fault::Restart).await?;
+        }
+        Sender::new(fixture, &node).send_many(3).await;
+        seen.extend(witness.payloads(3, "payloads as they are sent").await);
+    }
+    let mut late = Reader::start(fixture, &fixture.node(), EVERYTHING);
+    let backlog = late.payloads(seen.len(), "the payloads of all epochs").await;
+    assert_eq!(backlog, seen, "the backlog is not what was seen live");
+    let newest = seen.last().map(|got| got.epoch);
+    let heads: Vec<_> = late.openings.iter().map(|opening| Some(opening.head.0)).collect();
+    assert!(heads.iter().all(|head| *head == newest), "heads {heads:?} of the epoch {newest:?}");
+    let opened: Vec<_> = late.openings.iter().map(|opening| opening.epoch).collect();
+    assert!(opened.is_sorted(), "epochs open in the order {opened:?}");
+    Ok(())
+}
+
+/// Rule 7: after a reconnect reception goes on where it stood.
+pub async fn rule_07_reception_goes_on_where_it_stood(fixture: &dyn Fixture) -> Outcome {
+    require(fixture, Need::Replay)?;
+    let (node, other) = (fixture.node(), fixture.node());
+    let mut reader = Reader::open(fixture, &node).await;
+    let mut sender = Sender::new(fixture, &other);
+    let mut sent = sender.send_many(2).await;
+    let mut seen = reader.payloads(2, "payloads before").await;
+    for _ in 0..3 {
+        // Sent on both sides of the break, before the reception is polled again.
+        sent.extend(sender.send_many(3).await);
+        inject(fixture, Fault::CutLinks).await?;
+        sent.extend(sender.send_many(3).await);
+        seen.extend(reader.payloads(6, "payloads around a broken link").await);
+    }
+    assert_eq!(bytes_of(&seen), sent);
+    Ok(())
+}
+
+/// Rule 7: what was kept over a failover is still to be had, and what follows joins it.
+pub async fn rule_07_a_reception_crosses_epochs_without_loss(fixture: &dyn Fixture) -> Outcome {
+    require(fixture, Need::Replay)?;
+    let node = fixture.node();
+    let mut reader = Reader::open(fixture, &node).await;
+    let mut sent = Vec::new();
+    for _ in 0..3 {
+        sent.extend(Sender::new(fixture, &node).send_many(3).await);
+        inject(fixture, Fault::Restart).await?;
+    }
+    sent.extend(Sender::new(fixture, &node).send_many(3).await);
+    let seen = reader.payloads(sent.len(), "payloads of four epochs").await;
+    assert_eq!(bytes_of(&seen), sent);
+    Ok(())
+}
