@@ -108,6 +108,7 @@ impl Inbox {
         unbroken: bool,
     ) -> Result<bool, Error> {
         let unbroken = unbroken || self.mutation.is(Mutant::TrustBrokenLink);
+        store.note_head(head);
         match self.epoch {
             None => {
                 self.open_first(store, now, epoch, after, head);
