@@ -65,7 +65,10 @@ fn lost(segment: &Segment<'_>, gap: &GapItem, view: &View<'_>) -> bool {
 /// The hop that the gap answers is the last one before it.
 fn reset(segment: &Segment<'_>, told: &Told<'_>, view: &View<'_>) -> bool {
     let gap = told.gap;
-    let Some(hop) = segment.hops[..told.hops].last() else { return false };
+    let Some(hop) = segment.hops[..told.hops].last() else {
+        // "From now" can be a head that the store forgot before the node had reached it.
+        return segment.low.is_none() && view.epochs.values().filter(|heard| **heard <= gap.at).count() > 1;
+    };
     if hop.forged {
         return true;
     }
