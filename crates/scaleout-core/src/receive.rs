@@ -112,6 +112,9 @@ impl Inbox {
     ) -> Result<bool, Error> {
         let unbroken = unbroken || self.mutation.is(Mutant::TrustBrokenLink);
         self.refused = self.epoch.is_some_and(|current| epoch < current);
+        if !self.refused {
+            store.note_head(head);
+        }
         match self.epoch {
             None => {
                 self.open_first(store, now, epoch, after, head);

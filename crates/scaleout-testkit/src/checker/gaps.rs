@@ -9,7 +9,7 @@ use super::{
     history::{Chain, Histories, Segment, Told},
     outcomes::owed,
     recording::{Content, GapItem, HopEntry, LogFrame, NodeRecord, Reason, Recording},
-    view::{Got, View},
+    view::{Got, Loss, View},
 };
 
 /// 7: every gap has its cause on record.
@@ -51,28 +51,36 @@ pub(super) fn no_false_gap(recording: &Recording, histories: &Histories<'_>, fou
 }
 
 fn lost(segment: &Segment<'_>, gap: &GapItem, view: &View<'_>) -> bool {
-    let within = |position: Position| {
-        segment.low.is_none_or(|low| low.position < position)
-            && segment.high.is_none_or(|high| position <= high.position)
+    let within = |loss: &Loss| {
+        segment.low.is_none_or(|low| low.position < loss.to)
+            && segment.high.is_none_or(|high| loss.position <= high.position)
     };
     let unpositioned = segment.hops.iter().any(|hop| {
         hop.to == gap.node
             && hop.entries.iter().any(|entry| entry.stream == gap.stream && entry.position.is_none())
     });
-    unpositioned || view.losses.iter().any(|loss| loss.at <= gap.at && within(loss.position))
+    unpositioned || view.losses.iter().any(|loss| loss.at <= gap.at && within(loss))
 }
 
 /// The hop that the gap answers is the last one before it.
 fn reset(segment: &Segment<'_>, told: &Told<'_>, view: &View<'_>) -> bool {
     let gap = told.gap;
-    let Some(hop) = segment.hops[..told.hops].last() else { return false };
+    let Some(hop) = segment.hops[..told.hops].last() else {
+        // "From now" can be a head that the store forgot before the node had reached it.
+        return segment.low.is_none() && view.epochs.values().filter(|heard| **heard <= gap.at).count() > 1;
+    };
     if hop.forged {
         return true;
     }
     let entry = hop.entries.iter().find(|entry| entry.stream == gap.stream);
     let Some(HopEntry { position: Some(position), stem, .. }) = entry else { return false };
     let reached = |epoch, id: PayloadId| view.last_of(epoch, gap.at).is_some_and(|last| id <= last);
-    let other_stem = stem.is_some_and(|(epoch, id)| view.last_of(epoch, gap.at) != Some(id));
+    let mut forks = view.forks.iter().filter(|(epoch, _)| *epoch <= position.epoch).map(|(_, stem)| *stem);
+    let other_stem = match (forks.next(), forks.next()) {
+        // The stem of two forks is a name for both, which only nodes that had the same can make.
+        (Some(_), Some(_)) => true,
+        (only, _) => only != *stem,
+    };
     let start_of_known =
         *position == Position::start_of(position.epoch) && view.epochs.contains_key(&position.epoch);
     other_stem || !(reached(position.epoch, position.id) || start_of_known)

@@ -179,8 +179,13 @@ impl<'a> Chain<'a> {
     }
 
     pub(super) fn messages(&self) -> impl Iterator<Item = &'a MessageItem> {
-        self.items.iter().filter_map(|item| match item {
-            Item::Message(message) => Some(message),
+        self.messages_and_places().map(|(_, message)| message)
+    }
+
+    /// The messages, each with its place among the items.
+    pub(super) fn messages_and_places(&self) -> impl Iterator<Item = (usize, &'a MessageItem)> {
+        self.items.iter().enumerate().filter_map(|(at, item)| match item {
+            Item::Message(message) => Some((at, message)),
             _ => None,
         })
     }

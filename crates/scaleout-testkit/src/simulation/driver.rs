@@ -433,7 +433,7 @@ impl Driver {
         }
         self.wait_for_publishes().await;
         // A frame of another stream count, and a fatal error, are felt for a minute.
-        sleep(Duration::from_secs(80)).await;
+        sleep(Duration::from_secs(140)).await;
         let mut markers = Vec::new();
         for stream in self.world.store.streams() {
             let channel = self.plan.markers[stream.index()].clone();
