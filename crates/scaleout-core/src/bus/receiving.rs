@@ -56,8 +56,8 @@ impl Inner {
             }
             Event::Payload { id, bytes } => {
                 let (taken, left, reached_head) = self.put(stream, inbox, id, bytes);
-                self.account(stream, taken, left).await;
                 self.evict();
+                self.account(stream, taken, left).await;
                 if reached_head {
                     self.update(stream, |status| status.reached_head());
                 }
