@@ -59,8 +59,8 @@ impl Inner {
                 if filling && matches!(taken, Taken::Frame { .. }) {
                     self.lane(stream).status().clear_suspicion();
                 }
-                self.account(stream, taken, left).await;
                 self.evict();
+                self.account(stream, taken, left).await;
                 if filling && self.ring(stream).is_filled() {
                     let now = self.now();
                     self.update(stream, |status| status.reached_head(now));

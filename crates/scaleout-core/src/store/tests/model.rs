@@ -205,8 +205,9 @@ impl Model {
         let edge = self.evicted.checked_sub(1).map(|last| &self.payloads[last]);
         let behind_edge = edge.map_or(self.origin, |(epoch, id, _)| Position::behind(*epoch, *id));
         if let Some(edge) = edge.filter(|_| !lost.is_empty()) {
-            let frames = (self.dense_ids && edge.0 == self.normal(position).epoch)
-                .then(|| (lost.len() as u64, edge.1.0 + 1 - position.id.0));
+            let from = self.normal(position);
+            let frames = (self.dense_ids && edge.0 == from.epoch)
+                .then(|| (lost.len() as u64, edge.1.0 + 1 - from.id.0));
             told = Some(Told { reason: GapReason::Expired, frames, before: asked });
             passed = behind_edge;
         }

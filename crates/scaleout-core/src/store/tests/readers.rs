@@ -53,6 +53,7 @@ fn what_lagged_is_counted_from_where_the_reader_was() {
     node.note_hole(None, None);
     (10..13).for_each(|id| node.append(id, &["c"]));
     (0..12).for_each(|_| assert!(node.store.evict()));
+    assert_eq!(node.read(key), Some(Got::Gap(GapReason::Lost, None)));
     assert_eq!(node.read(key), Some(Got::Gap(GapReason::Lagged, Some(2))));
 }
 
