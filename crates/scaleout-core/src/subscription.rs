@@ -11,7 +11,7 @@ use std::{
 use futures_util::{Stream, StreamExt};
 
 use crate::{
-    Cursor, Gap, GapReason, Message, Received, StreamIndex,
+    Cursor, CursorEntry, Gap, GapReason, Message, Received, StreamIndex,
     bus::Inner,
     store::{Asked, Item, ReaderKey},
 };
@@ -32,6 +32,8 @@ pub struct Subscription {
     others: Option<Arc<Cursor>>,
     /// The stream of the last item.
     last: Option<StreamIndex>,
+    /// Whether `others` has a stream without a position, since it did not open before.
+    unpositioned: bool,
 }
 
 /// Wakes a subscription. The stores raise it, the subscription takes what was raised.
@@ -62,6 +64,12 @@ impl Signal {
         raised.waker.take()
     }
 
+    /// Takes the list of streams.
+    #[cfg(test)]
+    pub(crate) fn take_raised(&self) -> Vec<StreamIndex> {
+        self.lock().streams.drain(..).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Raised> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,7 +78,7 @@ impl Signal {
 impl Subscription {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
         let signal = Arc::new(Signal::default());
-        Self { inner, signal, readers: Vec::new(), others: None, last: None }
+        Self { inner, signal, readers: Vec::new(), others: None, last: None, unpositioned: false }
     }
 
     /// The next message or gap, `None` once the bus is closed and everything is read.
@@ -101,7 +109,7 @@ impl Subscription {
             drop(store);
             self.readers.remove(at);
             self.last = None;
-            self.others = (self.readers.len() > 1).then(|| Arc::new(self.cursor()));
+            self.note_others();
         }
     }
 
@@ -160,11 +168,20 @@ impl Subscription {
             self.readers.reserve_exact(1);
             self.readers.insert(at.unwrap_or_else(|at| at), (stream, key));
         }
-        self.others = (self.readers.len() > 1).then(|| Arc::new(self.cursor()));
+        self.note_others();
         if self.inner.is_closed() {
             self.signal.close();
         }
         wakes.into_iter().for_each(Waker::wake);
+    }
+
+    /// Notes where it stands on all its streams.
+    fn note_others(&mut self) {
+        self.others = (self.readers.len() > 1).then(|| Arc::new(self.cursor()));
+        self.unpositioned = self
+            .others
+            .as_ref()
+            .is_some_and(|cursor| cursor.entries().any(|(_, entry)| *entry == CursorEntry::Unpositioned));
     }
 
     /// Takes the next item of the streams that were raised.
@@ -183,6 +200,10 @@ impl Subscription {
     }
 
     fn received(&mut self, stream: StreamIndex, item: Item) -> Received {
+        if self.unpositioned {
+            // Streams open once, so this ends.
+            self.note_others();
+        }
         let last = self.last.replace(stream).filter(|last| *last != stream);
         if let (Some(last), Some(others)) = (last, &mut self.others)
             && let Ok(at) = self.readers.binary_search_by_key(&last, |(stream, _)| *stream)
