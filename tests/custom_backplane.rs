@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use scaleout_core::{Backplane, Capabilities, StreamIndex};
+use scaleout_core::{Backplane, Bus, BusBuilder, Capabilities, StreamIndex};
 use scaleout_testkit::{
     conformance_tests,
     fixture::{Fault, Fixture, Held, Need},
@@ -35,6 +35,10 @@ impl Fixture for VecFixture {
 
     fn node(&self) -> Arc<dyn Backplane> {
         Arc::new(self.0.connection())
+    }
+
+    fn bus(&self) -> BusBuilder {
+        Bus::builder_from(self.node())
     }
 
     fn node_of_another_app(&self) -> Arc<dyn Backplane> {
