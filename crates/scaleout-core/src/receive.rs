@@ -30,6 +30,8 @@ pub(crate) struct Inbox {
     id_holes: u64,
     /// Whether a node without a number counts as 0: nothing before this reception exists, or a fork may have taken it.
     strict: bool,
+    /// Whether the last `Opened` was of an older epoch, so that what follows it cannot be taken.
+    refused: bool,
     mutation: Mutation,
 }
 
@@ -90,6 +92,7 @@ impl Inbox {
             numbers: Numbers::new(max_nodes),
             id_holes: 0,
             strict: false,
+            refused: false,
             mutation,
         }
     }
@@ -108,6 +111,10 @@ impl Inbox {
         unbroken: bool,
     ) -> Result<bool, Error> {
         let unbroken = unbroken || self.mutation.is(Mutant::TrustBrokenLink);
+        self.refused = self.epoch.is_some_and(|current| epoch < current);
+        if !self.refused {
+            store.note_head(head);
+        }
         match self.epoch {
             None => {
                 self.open_first(store, now, epoch, after, head);
@@ -119,9 +126,7 @@ impl Inbox {
             )),
             Some(current) if epoch == current => {
                 if !unbroken {
-                    self.note_hole(store, now, None, None);
-                    // Told already: whatever comes next is no second loss.
-                    self.backlog_end = Some(PayloadId(u64::MAX));
+                    self.note_break(store, now, epoch, head);
                 }
                 Ok(!unbroken)
             }
@@ -155,6 +160,29 @@ impl Inbox {
         self.strict = head == (epoch, None) && after.is_none();
     }
 
+    /// Notes that nobody knows what was missed while the link was broken.
+    fn note_break(
+        &mut self,
+        store: &mut Store,
+        now: Duration,
+        epoch: Epoch,
+        head: (Epoch, Option<PayloadId>),
+    ) {
+        // Without replay reception goes on behind the head of now, which this node has reached thereby: a cursor of a
+        // node that got what this one missed is not ahead of it.
+        let skips =
+            |id: &PayloadId| head.0 == epoch && !self.replay && self.last.is_none_or(|last| last < *id);
+        let skipped = head.1.filter(skips);
+        self.note_hole(store, now, skipped.map(|id| Position { epoch, id, index: Position::TOLD }), None);
+        if let Some(id) = skipped {
+            store.skip_to(id);
+            self.last = Some(id);
+        }
+        // Told already: whatever comes next is no second loss, a node heard of for the first time neither.
+        self.backlog_end = Some(PayloadId(u64::MAX));
+        self.strict = false;
+    }
+
     fn begin_epoch(
         &mut self,
         store: &mut Store,
@@ -181,19 +209,22 @@ impl Inbox {
         }
         // Only an epoch that continues all there was cannot have taken a frame this node never saw.
         let clean = after.is_some_and(|after| held.is_none_or(|held| after >= held)) && missed.is_none();
-        self.strict |= !clean && store.is_filled();
+        // What a broken link lost is told with it.
+        self.strict = unbroken && (self.strict || !clean && store.is_filled());
+        // Where nothing came yet, retention decides where the backlog begins, also in a later epoch.
+        let nothing_came = self.backlog_end.is_some() && !store.is_filled();
         store.begin_epoch(now, epoch, after);
         self.epoch = Some(epoch);
         self.last = None;
         self.expected = Some(PayloadId(0));
-        self.backlog_end = None;
+        self.backlog_end = nothing_came.then_some(PayloadId(u64::MAX));
         self.id_holes = 0;
         missed.is_some() || !unbroken
     }
 
     /// Takes a payload.
     pub(crate) fn payload(&mut self, store: &mut Store, now: Duration, id: PayloadId, bytes: Bytes) -> Taken {
-        let Some(epoch) = self.epoch else { return Taken::Refused };
+        let Some(epoch) = self.epoch.filter(|_| !self.refused) else { return Taken::Refused };
         if self.last.is_some_and(|last| id <= last) && !self.mutation.is(Mutant::SkipIdCheck) {
             return Taken::Blank { blank: Blank::Copy, hole: false };
         }

@@ -91,6 +91,8 @@ pub(crate) struct Status {
     send_fault: Option<Error>,
     /// A node that counts the streams differently was heard, and until when that is held against the stream.
     layout_fault: Option<(Error, Duration)>,
+    /// The same, heard in the backlog: it counts only if nothing of this node's layout follows.
+    suspected: Option<Error>,
     since: Option<Instant>,
     attempts: u32,
     closed: bool,
@@ -104,9 +106,9 @@ impl Status {
         !self.closed && self.at_head && self.fault().is_none()
     }
 
-    /// Whether reception is as it should be, so that waiting for what comes makes sense.
+    /// Whether it has caught up and receives, so that what does not come does not exist.
     pub(crate) fn is_receiving(&self) -> bool {
-        self.opened && self.receive_fault.is_none()
+        self.at_head && self.receive_fault.is_none()
     }
 
     pub(crate) fn is_sending(&self) -> bool {
@@ -117,15 +119,20 @@ impl Status {
         self.attempts
     }
 
-    pub(crate) fn opened(&mut self, at_head: bool) {
+    pub(crate) fn opened(&mut self, at_head: bool, now: Duration) {
         self.opened = true;
         self.receive_fault = None;
-        self.at_head |= at_head;
+        if at_head {
+            self.reached_head(now);
+        }
         self.heal();
     }
 
-    pub(crate) fn reached_head(&mut self) {
+    pub(crate) fn reached_head(&mut self, now: Duration) {
         self.at_head = true;
+        if let Some(error) = self.suspected.take() {
+            self.layout_failed(error, now);
+        }
         self.heal();
     }
 
@@ -145,11 +152,20 @@ impl Status {
     }
 
     pub(crate) fn layout_failed(&mut self, error: Error, now: Duration) {
+        if !self.at_head {
+            self.suspected = Some(error);
+            return;
+        }
         let first = self.layout_fault.is_none();
         self.layout_fault = Some((error, now + LAYOUT_FAULT_TIME));
         if first {
             self.failed();
         }
+    }
+
+    /// Forgets another layout in the backlog, since a frame of this node's layout follows it: it was a passing mistake.
+    pub(crate) fn clear_suspicion(&mut self) {
+        self.suspected = None;
     }
 
     /// Whether a foreign layout was not heard for a minute.

@@ -10,7 +10,7 @@ use std::{
 use futures_util::{Stream, StreamExt};
 
 use crate::{
-    Cursor, GapReason, Received, StreamIndex,
+    Cursor, CursorEntry, GapReason, Received, StreamIndex,
     bus::Inner,
     store::{Asked, ReaderKey},
 };
@@ -31,6 +31,8 @@ pub struct Subscription {
     others: Option<Arc<Cursor>>,
     /// The stream of the last item.
     last: Option<StreamIndex>,
+    /// Whether `others` has a stream without a position, since it did not open before.
+    unpositioned: bool,
 }
 
 /// Wakes a subscription. The stores raise it, the subscription takes what was raised.
@@ -61,6 +63,12 @@ impl Signal {
         raised.waker.take()
     }
 
+    /// Takes the list of streams.
+    #[cfg(test)]
+    pub(crate) fn take_raised(&self) -> Vec<StreamIndex> {
+        self.lock().streams.drain(..).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Raised> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,7 +77,7 @@ impl Signal {
 impl Subscription {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
         let signal = Arc::new(Signal::default());
-        Self { inner, signal, readers: Box::default(), others: None, last: None }
+        Self { inner, signal, readers: Box::default(), others: None, last: None, unpositioned: false }
     }
 
     /// The next message or gap, `None` once the bus is closed and everything is read.
@@ -102,7 +110,7 @@ impl Subscription {
                 readers.remove(at);
             });
             self.last = None;
-            self.others = (self.readers.len() > 1).then(|| Arc::new(self.cursor()));
+            self.note_others();
         }
     }
 
@@ -159,11 +167,20 @@ impl Subscription {
             }
             self.change_readers(|readers| readers.insert(at.unwrap_or_else(|at| at), (stream, key)));
         }
-        self.others = (self.readers.len() > 1).then(|| Arc::new(self.cursor()));
+        self.note_others();
         if self.inner.is_closed() {
             self.signal.close();
         }
         wakes.into_iter().for_each(Waker::wake);
+    }
+
+    /// Notes where it stands on all its streams.
+    fn note_others(&mut self) {
+        self.others = (self.readers.len() > 1).then(|| Arc::new(self.cursor()));
+        self.unpositioned = self
+            .others
+            .as_ref()
+            .is_some_and(|cursor| cursor.entries().any(|(_, entry)| *entry == CursorEntry::Unpositioned));
     }
 
     /// Streams come and go seldom, and most subscriptions are of one: the list has room for no more than it holds.
@@ -203,6 +220,10 @@ impl Subscription {
 
     /// Counts an item, and adds where this subscription stands on its other streams.
     fn complete(&mut self, stream: StreamIndex, item: &mut Received) {
+        if self.unpositioned {
+            // Streams open once, so this ends.
+            self.note_others();
+        }
         let last = self.last.replace(stream).filter(|last| *last != stream);
         if let (Some(last), Some(others)) = (last, &mut self.others)
             && let Ok(at) = self.readers.binary_search_by_key(&last, |(stream, _)| *stream)

@@ -157,10 +157,11 @@ impl Inner {
             status.is_sending() && (!opens || status.opened)
         };
         if !needless {
+            let now = self.now();
             self.update(stream, |status| {
                 status.sent();
                 if opens {
-                    status.opened(true);
+                    status.opened(true, now);
                 }
             });
         }

@@ -28,8 +28,8 @@ impl ReaderKey {
     }
 }
 
-/// Readers that one [`Store::notify`] touches at most, so that a crowd does not hold the lock.
-const NOTIFY_CHUNK: usize = 1_000;
+/// Readers that one [`Store::notify`] touches at most, so that a crowd does not hold the lock; tests need no crowd.
+const NOTIFY_CHUNK: usize = if cfg!(test) { 2 } else { 1_000 };
 
 /// A subscription's place on one stream.
 #[derive(Debug)]
@@ -46,19 +46,19 @@ pub(super) struct Reader {
     /// The number of the first hole it was not told of.
     next_hole: u64,
     /// A gap to be told first.
-    told: Option<Box<Untold>>,
+    told: Option<Box<Told>>,
     waiting: Option<Box<Waiting>>,
     /// Whether the signal lists this stream.
     signalled: bool,
 }
 
-/// A gap that a cursor was answered with, and that its client does not know yet.
+/// A gap that a look-up found.
 #[derive(Debug)]
-struct Untold {
+struct Told {
     reason: GapReason,
     frames: Option<u64>,
-    /// What the cursor said: where the client stands until it is told.
-    asked: CursorEntry,
+    /// What a cursor says until the gap was read, so that a client that leaves before is told elsewhere.
+    before: CursorEntry,
 }
 
 #[derive(Debug)]
@@ -187,9 +187,7 @@ impl Store {
                 self.restart(key, GapReason::Reset, CursorEntry::Unpositioned);
                 LookUp::Reset
             }
-            Asked::Cursor(Some(&asked @ CursorEntry::At { .. }))
-                if self.mutation.is(Mutant::GapOnEveryHop) =>
-            {
+            Asked::Cursor(Some(&asked)) if self.mutation.is(Mutant::GapOnEveryHop) => {
                 self.restart(key, GapReason::Reset, asked);
                 LookUp::Reset
             }
@@ -214,14 +212,19 @@ impl Store {
     }
 
     /// Begins anew "from now", behind a gap. A stream that did not open yet tells it at once all the same.
-    fn restart(&mut self, key: ReaderKey, reason: GapReason, asked: CursorEntry) {
-        self.readers[key.index()].told = Some(Box::new(Untold { reason, frames: None, asked }));
-        if self.timeline.current().is_none() {
-            self.unopened.insert(key);
-            self.readers[key.index()].waiting =
-                Some(Box::new(Waiting { position: None, stem: None, until: None }));
-        } else {
-            self.stand_at_end(key);
+    ///
+    /// Now is the store's last known head where this node has not reached it yet: what lies before may be copies, in
+    /// another epoch, of what the client had before.
+    fn restart(&mut self, key: ReaderKey, reason: GapReason, before: CursorEntry) {
+        self.readers[key.index()].told = Some(Box::new(Told { reason, frames: None, before }));
+        match (self.timeline.current(), self.known_head) {
+            (None, _) => {
+                self.unopened.insert(key);
+                self.readers[key.index()].waiting =
+                    Some(Box::new(Waiting { position: None, stem: None, until: None }));
+            }
+            (_, Some(head)) => self.await_position(key, head),
+            _ => self.stand_at_end(key),
         }
     }
 
@@ -238,9 +241,7 @@ impl Store {
         };
         match self.timeline.judge(position, stem) {
             Judgement::Ahead => {
-                self.waiting.insert((position, key));
-                self.readers[key.index()].waiting =
-                    Some(Box::new(Waiting { position: Some(position), stem, until }));
+                self.wait(key, position, stem, until);
                 LookUp::Ahead
             }
             Judgement::Foreign => {
@@ -248,27 +249,46 @@ impl Store {
                 LookUp::Reset
             }
             Judgement::Known => {
-                let at = self.normalized(position);
-                if self.edge.is_none_or(|edge| edge <= at) {
-                    let place = self.place_of(position);
-                    self.stand_at(key, place, position);
+                let Some(edge) = self.edge else {
+                    // Where the backlog begins is known with its first payload.
+                    self.wait(key, position, stem, until);
+                    return LookUp::Ahead;
+                };
+                let is_known = self.origin.is_some_and(|origin| self.is_behind(position, origin));
+                let before = CursorEntry::At { position, stem };
+                if self.is_behind(position, edge) {
+                    let told = Told { reason: GapReason::Lost, frames: None, before };
+                    self.readers[key.index()].told = (!is_known).then(|| Box::new(told));
+                    self.stand_at(key, self.place_of(position), position);
                     return LookUp::InRing;
                 }
-                let edge = self.edge.unwrap_or(at);
-                let expired = self.origin.is_none_or(|origin| at < origin)
+                let expired = !is_known
                     || self.readers[key.index()].channels.iter().any(|(channel, _)| {
                         self.gone.may_have_lost(self.channels.hash_of(*channel), position)
                     });
-                self.stand_at(key, Place::entry(self.first), if expired { edge } else { position });
                 if expired && !self.mutation.is(Mutant::SwallowExpired) {
-                    let frames = (self.dense_ids && edge.epoch == at.epoch).then(|| edge.id.0 - at.id.0);
-                    let asked = CursorEntry::At { position, stem };
-                    let told = Untold { reason: GapReason::Expired, frames, asked };
+                    let from = self.normalized(position);
+                    let frames = (self.dense_ids && from.epoch == edge.epoch).then(|| {
+                        let end = edge.id.0.saturating_add(edge.is_whole().into());
+                        end.saturating_sub(from.id.0)
+                    });
+                    let told = Told { reason: GapReason::Expired, frames, before };
                     self.readers[key.index()].told = Some(Box::new(told));
+                }
+                // Of its channels nothing is lost: it stands at the edge, or before a hole that it has to be told of.
+                let first = Place::entry(self.first);
+                match self.holes.get(self.holes_passed(position)).filter(|hole| hole.place < first) {
+                    Some(hole) if !expired => self.stand_at(key, hole.place, position),
+                    _ => self.stand_at(key, first, edge),
                 }
                 LookUp::Older { expired }
             }
         }
+    }
+
+    fn wait(&mut self, key: ReaderKey, position: Position, stem: Option<Stem>, until: Option<Duration>) {
+        self.waiting.insert((position, key));
+        self.readers[key.index()].waiting = Some(Box::new(Waiting { position: Some(position), stem, until }));
     }
 
     /// Makes a reader wait for a position that will come.
@@ -277,10 +297,8 @@ impl Store {
             self.stand_at_end(key);
             return;
         }
-        self.waiting.insert((position, key));
         let stem = self.timeline.stem(position);
-        self.readers[key.index()].waiting =
-            Some(Box::new(Waiting { position: Some(position), stem, until: None }));
+        self.wait(key, position, stem, None);
     }
 
     fn stand_at_end(&mut self, key: ReaderKey) {
@@ -291,13 +309,20 @@ impl Store {
         reader.waiting = None;
     }
 
-    fn stand_at(&mut self, key: ReaderKey, place: Place, passed: Position) {
-        let at = self.normalized(passed);
+    /// How many of the holes a client at a position has passed.
+    fn holes_passed(&self, position: Position) -> usize {
         let is_passed = |hole: &super::Hole| {
-            let (from, to) = (hole.from, hole.to);
-            if from == to { passed > to } else { passed >= to || to.index == 0 && at >= to }
+            // Where no id is missing, the hole's two sides are one place of the store: only who was told stands behind.
+            match self.normalized(hole.from) == self.normalized(hole.to) {
+                true => position > hole.from && position >= hole.to,
+                false => self.is_behind(position, hole.to),
+            }
         };
-        let next_hole = self.first_hole + self.holes.iter().take_while(|hole| is_passed(hole)).count() as u64;
+        self.holes.iter().take_while(|hole| is_passed(hole)).count()
+    }
+
+    fn stand_at(&mut self, key: ReaderKey, place: Place, passed: Position) {
+        let next_hole = self.first_hole + self.holes_passed(passed) as u64;
         self.clear_heap(key);
         let reader = &mut self.readers[key.index()];
         (reader.place, reader.passed, reader.next_hole) = (place, passed, next_hole);
@@ -306,6 +331,7 @@ impl Store {
             let (channel, subscriber) = self.readers[key.index()].channels[index];
             self.make_ready(key, channel, subscriber, place);
         }
+        self.settle(key);
     }
 
     fn clear_heap(&mut self, key: ReaderKey) {
@@ -341,21 +367,26 @@ impl Store {
         if !self.readers[key.index()].is_live() {
             return true;
         }
-        let holes_end = self.holes_end();
-        if !self.readers[key.index()].is_pending(holes_end) {
-            let (place, passed) = (Place::entry(self.end()), self.end_position());
-            let reader = &mut self.readers[key.index()];
-            (reader.place, reader.passed) = (place, passed);
-            return true;
+        let (mut place, mut passed) = self.standing(key);
+        let first = Place::entry(self.first);
+        if self.gone.may_have_lost(self.channels.hash_of(channel), passed)
+            && let Some(edge) = self.edge
+        {
+            let lagged = Told {
+                reason: GapReason::Lagged,
+                frames: Some(self.first - place.ordinal()),
+                before: self.entry_at(passed),
+            };
+            match &mut self.readers[key.index()].told {
+                // It covers this too, and nobody has counted that.
+                Some(told) => told.frames = None,
+                told => *told = Some(Box::new(lagged)),
+            }
+            (place, passed) = (first, passed.max(edge));
+            self.drop_evicted(key);
         }
-        let (place, passed) = (self.readers[key.index()].place, self.readers[key.index()].passed);
-        let lost = place < Place::entry(self.first)
-            && self.gone.may_have_lost(self.channels.hash_of(channel), passed);
-        if lost && self.readers[key.index()].told.is_none() {
-            let frames = Some(self.first - place.ordinal());
-            let told = Untold { reason: GapReason::Lagged, frames, asked: self.entry_at(passed) };
-            self.readers[key.index()].told = Some(Box::new(told));
-        }
+        let reader = &mut self.readers[key.index()];
+        (reader.place, reader.passed) = (place, passed);
         self.make_ready(key, channel, subscriber, place);
         self.signal_if_pending(key, wakes);
         true
@@ -369,14 +400,11 @@ impl Store {
             return false;
         };
         let (_, subscriber) = reader.channels.remove(at);
-        let was_pending = !reader.pending.is_empty();
         reader.pending.remove(channel);
-        if was_pending && reader.pending.is_empty() && reader.is_live() {
-            let (place, passed) = (Place::entry(self.end()), self.end_position());
-            let reader = &mut self.readers[key.index()];
-            (reader.place, reader.passed) = (place, passed);
-        }
         self.channels.unsubscribe(channel, subscriber);
+        if self.readers[key.index()].is_live() {
+            self.settle(key);
+        }
         true
     }
 
@@ -409,18 +437,44 @@ impl Store {
     /// What a cursor says of this reader's stream.
     pub(crate) fn cursor_entry(&self, key: ReaderKey) -> CursorEntry {
         let reader = &self.readers[key.index()];
-        if let Some(untold) = &reader.told {
-            return untold.asked;
-        }
-        match &reader.waiting {
-            None if self.mutation.is(Mutant::IdleCursorStays) => self.entry_at(reader.passed),
-            None if reader.is_pending(self.holes_end()) => self.entry_at(reader.passed),
-            None => self.entry_at(self.end_position()),
-            Some(waiting) => match waiting.position {
+        match (&reader.told, &reader.waiting) {
+            (Some(told), _) => told.before,
+            (None, None) if self.mutation.is(Mutant::IdleCursorStays) => self.entry_at(reader.passed),
+            (None, None) => self.entry_at(self.standing(key).1),
+            (None, Some(waiting)) => match waiting.position {
                 Some(position) => CursorEntry::At { position, stem: waiting.stem },
                 None => CursorEntry::Unpositioned,
             },
         }
+    }
+
+    /// Where a live reader is: right before what it reads next, as far as that is cheap to tell.
+    fn standing(&self, key: ReaderKey) -> (Place, Position) {
+        let reader = &self.readers[key.index()];
+        let (place, passed) = if !reader.is_pending(self.holes_end()) {
+            // A payload whose readers are being notified may be of a channel of this one.
+            self.notifying.unwrap_or_else(|| (Place::entry(self.end()), self.end_position()))
+        } else if let Some(hole) = self.hole_before(reader, reader.pending.first().map(|ready| ready.place))
+            && reader.told.is_none()
+        {
+            (hole.place, hole.from)
+        } else {
+            (reader.place, reader.passed)
+        };
+        (reader.place.max(place), reader.passed.max(passed))
+    }
+
+    /// Puts a reader where it [stands](Self::standing), so that what it is given next is counted from there.
+    fn settle(&mut self, key: ReaderKey) {
+        let (place, passed) = self.standing(key);
+        let reader = &mut self.readers[key.index()];
+        (reader.place, reader.passed) = (place, passed);
+    }
+
+    /// The next hole to tell a reader of, if its next message comes behind that.
+    fn hole_before(&self, reader: &Reader, next: Option<Place>) -> Option<&super::Hole> {
+        let index = usize::try_from(reader.next_hole.checked_sub(self.first_hole)?).ok()?;
+        self.holes.get(index).filter(|hole| next.is_none_or(|next| hole.place <= next))
     }
 
     fn entry_at(&self, position: Position) -> CursorEntry {
@@ -432,6 +486,10 @@ impl Store {
     pub(crate) fn read(&mut self, key: ReaderKey) -> (Option<Received>, bool) {
         let item = self.next_item(key);
         let holes_end = self.holes_end();
+        let reader = &self.readers[key.index()];
+        if reader.is_live() && reader.next_hole < holes_end {
+            self.settle(key);
+        }
         let reader = &mut self.readers[key.index()];
         reader.signalled = reader.is_pending(holes_end);
         (item, reader.signalled)
@@ -446,24 +504,26 @@ impl Store {
         if !reader.is_live() {
             return None;
         }
-        if reader.pending.first().is_some_and(|ready| ready.place < first) {
-            let gap = self.skip_evicted(key);
-            return if self.mutation.is(Mutant::SwallowLagged) { self.next_item(key) } else { Some(gap) };
-        }
         if reader.next_hole < self.first_hole {
             reader.next_hole = self.first_hole;
             return Some(self.gap(key, GapReason::Lost, None));
         }
+        self.mark_rest(key);
+        let reader = &self.readers[key.index()];
         let next = reader.pending.first();
-        let hole = usize::try_from(reader.next_hole - self.first_hole).ok().and_then(|i| self.holes.get(i));
-        if let Some(hole) = hole.filter(|hole| next.is_none_or(|next| hole.place <= next.place)) {
-            let frames = hole.frames;
+        if let Some(hole) = self.hole_before(reader, next.map(|next| next.place)) {
+            let (place, to, frames) = (hole.place, hole.to, hole.frames);
+            let reader = &mut self.readers[key.index()];
             reader.next_hole += 1;
-            reader.passed = reader.passed.max(hole.to);
-            reader.place = reader.place.max(hole.place);
+            reader.passed = reader.passed.max(to);
+            reader.place = reader.place.max(place);
             return Some(self.gap(key, GapReason::Lost, frames));
         }
         let next = next?;
+        if next.place < first {
+            let gap = self.skip_evicted(key);
+            return if self.mutation.is(Mutant::SwallowLagged) { self.next_item(key) } else { Some(gap) };
+        }
         let message = self.message_at(next);
         let behind = self.behind(next.place);
         let reader = &mut self.readers[key.index()];
@@ -489,6 +549,23 @@ impl Store {
             return self.next_item(key);
         }
         Some(Received::Message(message))
+    }
+
+    /// Marks all channels of a reader that came to the payload whose readers are being notified.
+    ///
+    /// It may come there by way of one channel before it was notified for another one that stands first.
+    fn mark_rest(&mut self, key: ReaderKey) {
+        let Some((place, _)) = self.notifying else { return };
+        if self.readers[key.index()].pending.first().is_none_or(|ready| ready.place < place) {
+            return;
+        }
+        let from = place.max(self.readers[key.index()].place);
+        for index in 0..self.readers[key.index()].channels.len() {
+            let (channel, subscriber) = self.readers[key.index()].channels[index];
+            if !self.channels.get(channel).subscribers.is_ready(subscriber) {
+                self.make_ready(key, channel, subscriber, from);
+            }
+        }
     }
 
     fn entry(&self, place: Place) -> &super::Entry {
@@ -550,19 +627,24 @@ impl Store {
 
     /// Passes what left the ring before the reader came to it.
     fn skip_evicted(&mut self, key: ReaderKey) -> Received {
-        let first = Place::entry(self.first);
         let missed = self.first - self.readers[key.index()].place.ordinal().min(self.first);
+        self.drop_evicted(key);
+        let edge = self.edge.unwrap_or_else(|| self.end_position());
+        let reader = &mut self.readers[key.index()];
+        reader.place = Place::entry(self.first);
+        reader.passed = reader.passed.max(edge);
+        self.gap(key, GapReason::Lagged, Some(missed))
+    }
+
+    /// Goes on with the oldest message there is, for each channel whose next one has left the ring.
+    fn drop_evicted(&mut self, key: ReaderKey) {
+        let first = Place::entry(self.first);
         while let Some(stale) = self.readers[key.index()].pending.first().filter(|stale| stale.place < first)
         {
             self.readers[key.index()].pending.pop();
             self.channels.get_mut(stale.channel).subscribers.set_ready(stale.subscriber, false);
             self.make_ready(key, stale.channel, stale.subscriber, first);
         }
-        let edge = self.edge.unwrap_or_else(|| self.end_position());
-        let reader = &mut self.readers[key.index()];
-        reader.place = first;
-        reader.passed = reader.passed.max(edge);
-        self.gap(key, GapReason::Lagged, Some(missed))
     }
 
     fn gap(&self, key: ReaderKey, reason: GapReason, frames: Option<u64>) -> Received {
@@ -599,34 +681,27 @@ impl Store {
                 }));
             }
             for (subscriber, reader) in marked {
-                self.mark(reader, subscriber, touched, appended, wakes);
+                self.mark(reader, subscriber, touched, wakes);
             }
             if appended.next.1 < end {
                 return Notified::More;
             }
             appended.next = (appended.next.0 + 1, 0);
         }
+        self.notifying = None;
         Notified::All
     }
 
-    fn mark(
-        &mut self,
-        key: ReaderKey,
-        subscriber: u32,
-        touched: Touched,
-        appended: &Appended,
-        wakes: &mut Vec<Waker>,
-    ) {
+    fn mark(&mut self, key: ReaderKey, subscriber: u32, touched: Touched, wakes: &mut Vec<Waker>) {
         let Touched { channel, seq, place, .. } = touched;
-        let holes_end = self.holes_end();
-        let reader = &mut self.readers[key.index()];
+        let reader = &self.readers[key.index()];
         if !reader.is_live() || place < reader.place {
             return;
         }
-        if !reader.is_pending(holes_end) {
-            reader.place = Place::entry(appended.ordinal);
-            reader.passed = appended.before;
+        if reader.pending.is_empty() && reader.told.is_none() {
+            self.settle(key);
         }
+        let reader = &mut self.readers[key.index()];
         self.channels.get_mut(channel).subscribers.set_ready(subscriber, true);
         reader.pending.push(Ready { place, seq, channel, subscriber });
         reader.signal(self.stream, wakes);
@@ -654,6 +729,9 @@ impl Store {
 
     /// Lets readers go on whose position has come, or will never come.
     pub(crate) fn release_waiting(&mut self, wakes: &mut Vec<Waker>) {
+        if self.edge.is_none() {
+            return;
+        }
         while let Some(&(position, key)) = self.waiting.first() {
             let Some(head) = self.timeline.head() else { return };
             if position.epoch >= head.epoch && !self.has_reached(position) {
@@ -681,7 +759,7 @@ impl Store {
             .collect();
         for (position, key) in over {
             self.waiting.remove(&(position, key));
-            let stem = self.readers[key.index()].waiting.take().and_then(|waiting| waiting.stem);
+            let stem = self.readers[key.index()].waiting.as_ref().and_then(|waiting| waiting.stem);
             self.restart(key, GapReason::Reset, CursorEntry::At { position, stem });
             self.signal_if_pending(key, wakes);
         }

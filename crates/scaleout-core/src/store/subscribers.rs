@@ -47,6 +47,10 @@ impl Subscribers {
         }
     }
 
+    pub(crate) fn is_ready(&self, key: u32) -> bool {
+        self.get(key as usize).is_some_and(|subscriber| subscriber.ready)
+    }
+
     pub(crate) fn set_ready(&mut self, key: u32, ready: bool) {
         let subscriber = match self {
             Self::One(subscriber) if key == 0 => Some(subscriber),

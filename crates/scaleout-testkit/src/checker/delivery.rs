@@ -1,11 +1,17 @@
 //! Invariants 1 to 5: what a history may hold, and in which order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
+
+use scaleout_core::{Position, StreamIndex};
 
 use super::{
     Findings, Invariant,
-    history::Histories,
-    recording::{Content, Item, Outcome, Recording},
+    history::{Chain, Histories},
+    recording::{Content, Item, MessageItem, Outcome, Reason, Recording},
+    view::View,
 };
 
 /// 1: what is received was published, on a channel of the client, with equal bytes and origin; what was surely
@@ -52,12 +58,18 @@ pub(super) fn validity(recording: &Recording, histories: &Histories<'_>, found: 
 }
 
 /// 2: each message at most once in a history, each (node, number) at most once in an epoch of the store.
+///
+/// Not held against a bus: a repair that nobody can tell from a new message (see [`unknowable`]).
 pub(super) fn uniqueness(recording: &Recording, histories: &Histories<'_>, found: &mut Findings) {
+    let mut views = Views::default();
     for chain in &histories.chains {
         let mut seen = BTreeMap::new();
-        for message in chain.messages() {
+        for (at, message) in chain.messages_and_places() {
             let Some(id) = recording.publish_of(&message.bytes) else { continue };
-            if let Some(before) = seen.insert(id, message.position) {
+            if let Some((before, since)) = seen.insert(id, (message.position, at)) {
+                if unknowable(recording, histories, &mut views, chain, message, id, since..at) {
+                    continue;
+                }
                 let detail = format!(
                     "client {}: publish {id} of node {} came at {before:?} and again at {:?} (stream {})",
                     chain.client, recording.publishes[id].node, message.position, message.stream
@@ -79,6 +91,31 @@ pub(super) fn uniqueness(recording: &Recording, histories: &Histories<'_>, found
     }
 }
 
+/// Whether a node cannot know that a message was in the store before: it is the repair of what a fork forgot, and
+/// the client was told of a `Reset` within `span` of its items, or the node began behind the message in a store
+/// that does not replay.
+fn unknowable(
+    recording: &Recording,
+    histories: &Histories<'_>,
+    views: &mut Views<'_>,
+    chain: &Chain<'_>,
+    message: &MessageItem,
+    id: usize,
+    span: Range<usize>,
+) -> bool {
+    let places = histories.places(id).iter().filter(|place| place.position < message.position);
+    let forgotten: Vec<_> = places.filter(|place| place.frame.forgotten_in.is_some()).collect();
+    let is_reset = |item: &Item| matches!(item, Item::Gap(gap) if gap.stream == message.stream && gap.reason == Reason::Reset);
+    let node = &recording.nodes[message.node];
+    let had = views
+        .entry((message.node, message.stream))
+        .or_insert_with(|| View::of(node, message.stream).positions());
+    let never_had = forgotten.iter().all(|place| !had.contains(&Position { index: 0, ..place.position }));
+    !forgotten.is_empty() && (chain.items[span].iter().any(is_reset) || !node.replay && never_had)
+}
+
+type Views<'a> = BTreeMap<(usize, StreamIndex), BTreeSet<Position>>;
+
 /// 3: positions strictly increase within a stream, and epochs only grow.
 pub(super) fn stream_order(histories: &Histories<'_>, found: &mut Findings) {
     for chain in &histories.chains {
@@ -98,10 +135,13 @@ pub(super) fn stream_order(histories: &Histories<'_>, found: &mut Findings) {
 }
 
 /// 4: what one node published to one channel comes in the order of the calls, but for unconfirmed ones.
+///
+/// Not held against a bus: as for uniqueness.
 pub(super) fn publisher_order(recording: &Recording, histories: &Histories<'_>, found: &mut Findings) {
+    let mut views = Views::default();
     for chain in &histories.chains {
         let mut last: BTreeMap<(usize, &str), (u64, usize)> = BTreeMap::new();
-        for message in chain.messages() {
+        for (at, message) in chain.messages_and_places() {
             let Some(id) = recording.publish_of(&message.bytes) else { continue };
             let publish = &recording.publishes[id];
             if publish.outcome != Outcome::Ok {
@@ -109,6 +149,9 @@ pub(super) fn publisher_order(recording: &Recording, histories: &Histories<'_>, 
             }
             let newest = last.entry((publish.node, &publish.channel)).or_insert((publish.order, id));
             if publish.order < newest.0 {
+                if unknowable(recording, histories, &mut views, chain, message, id, 0..at) {
+                    continue;
+                }
                 let detail = format!(
                     "client {}: publish {id} of node {} came at {:?}, after its publish {}",
                     chain.client, publish.node, message.position, newest.1

@@ -6,9 +6,10 @@ use scaleout_core::{PayloadId, Position, StreamIndex};
 
 use super::{
     Findings, Invariant,
-    history::{Chain, Histories, Segment},
+    history::{Chain, Histories, Segment, Told},
+    outcomes::owed,
     recording::{Content, GapItem, HopEntry, LogFrame, NodeRecord, Reason, Recording},
-    view::{Got, View},
+    view::{Got, Loss, View},
 };
 
 /// 7: every gap has its cause on record.
@@ -21,12 +22,13 @@ pub(super) fn no_false_gap(recording: &Recording, histories: &Histories<'_>, fou
     for chain in &histories.chains {
         for (stream, segments) in chain.streams() {
             for segment in segments {
-                for gap in &segment.gaps {
+                for told in &segment.gaps {
+                    let gap = told.gap;
                     let node = &recording.nodes[gap.node];
                     let view = views.entry((gap.node, stream)).or_insert_with(|| View::of(node, stream));
                     let caused = match gap.reason {
                         Reason::Lost => lost(segment, gap, view),
-                        Reason::Reset => reset(segment, gap, view),
+                        Reason::Reset => reset(segment, told, view),
                         Reason::Lagged | Reason::Expired => {
                             left_ring(recording, chain, segment, gap, view, node)
                         }
@@ -49,27 +51,36 @@ pub(super) fn no_false_gap(recording: &Recording, histories: &Histories<'_>, fou
 }
 
 fn lost(segment: &Segment<'_>, gap: &GapItem, view: &View<'_>) -> bool {
-    let within = |position: Position| {
-        segment.low.is_none_or(|low| low.position < position)
-            && segment.high.is_none_or(|high| position <= high.position)
+    let within = |loss: &Loss| {
+        segment.low.is_none_or(|low| low.position < loss.to)
+            && segment.high.is_none_or(|high| loss.position <= high.position)
     };
     let unpositioned = segment.hops.iter().any(|hop| {
         hop.to == gap.node
             && hop.entries.iter().any(|entry| entry.stream == gap.stream && entry.position.is_none())
     });
-    unpositioned || view.losses.iter().any(|loss| loss.at <= gap.at && within(loss.position))
+    unpositioned || view.losses.iter().any(|loss| loss.at <= gap.at && within(loss))
 }
 
-/// The hop that the gap answers is the last one in its segment.
-fn reset(segment: &Segment<'_>, gap: &GapItem, view: &View<'_>) -> bool {
-    let Some(hop) = segment.hops.iter().rev().find(|hop| hop.to == gap.node) else { return false };
+/// The hop that the gap answers is the last one before it.
+fn reset(segment: &Segment<'_>, told: &Told<'_>, view: &View<'_>) -> bool {
+    let gap = told.gap;
+    let Some(hop) = segment.hops[..told.hops].last() else {
+        // "From now" can be a head that the store forgot before the node had reached it.
+        return segment.low.is_none() && view.epochs.values().filter(|heard| **heard <= gap.at).count() > 1;
+    };
     if hop.forged {
         return true;
     }
     let entry = hop.entries.iter().find(|entry| entry.stream == gap.stream);
     let Some(HopEntry { position: Some(position), stem, .. }) = entry else { return false };
     let reached = |epoch, id: PayloadId| view.last_of(epoch, gap.at).is_some_and(|last| id <= last);
-    let other_stem = stem.is_some_and(|(epoch, id)| view.last_of(epoch, gap.at) != Some(id));
+    let mut forks = view.forks.iter().filter(|(epoch, _)| *epoch <= position.epoch).map(|(_, stem)| *stem);
+    let other_stem = match (forks.next(), forks.next()) {
+        // The stem of two forks is a name for both, which only nodes that had the same can make.
+        (Some(_), Some(_)) => true,
+        (only, _) => only != *stem,
+    };
     let start_of_known =
         *position == Position::start_of(position.epoch) && view.epochs.contains_key(&position.epoch);
     other_stem || !(reached(position.epoch, position.id) || start_of_known)
@@ -85,11 +96,13 @@ fn left_ring(
 ) -> bool {
     let channels: BTreeSet<&str> = chain.stays.iter().map(|stay| stay.channel).collect();
     let missed = |got: &&Got<'_>| {
-        segment.holds(got.position)
-            && got.at <= gap.at
+        let Content::Frame(frame) = got.content else { return false };
+        let mut messages = (0..).zip(&frame.messages);
+        got.at <= gap.at
             && !got.copy
-            && matches!(got.content, Content::Frame(frame)
-                if frame.messages.iter().any(|(channel, _)| channels.contains(channel.as_str())))
+            && messages.any(|(index, (channel, _))| {
+                channels.contains(channel.as_str()) && segment.holds(Position { index, ..got.position })
+            })
     };
     let left = |got: &Got<'_>| {
         let aged = gap.at.saturating_sub(got.at) >= node.ring_age;
@@ -122,8 +135,8 @@ const RING_OVERHEAD: usize = 2048;
 
 /// Whether the store held a payload between the gap's neighbours that the node had not got when it told the gap.
 fn never_had(recording: &Recording, segment: &Segment<'_>, gap: &GapItem, view: &View<'_>) -> bool {
-    let had: BTreeSet<Position> =
-        view.payloads.iter().filter(|got| got.at <= gap.at).map(|got| got.position).collect();
+    let until = view.payloads.iter().take_while(|got| got.at <= gap.at);
+    let had: BTreeSet<Position> = until.map(|got| got.position).collect();
     recording.log.iter().filter(|frame| frame.stream == gap.stream).any(|frame| {
         let position = Position::before(frame.epoch, frame.id);
         segment.holds(position) && !had.contains(&position)
@@ -133,6 +146,7 @@ fn never_had(recording: &Recording, segment: &Segment<'_>, gap: &GapItem, view: 
 /// 8: the frames of the gaps between two messages are at least the missing frames of the client's channels, none
 /// more than the missing frames of the stream, and a gap's place lies between its neighbours.
 pub(super) fn extent(recording: &Recording, histories: &Histories<'_>, found: &mut Findings) {
+    let mut views = BTreeMap::new();
     for chain in &histories.chains {
         let delivered = chain.delivered(recording);
         for (stream, segments) in chain.streams() {
@@ -147,7 +161,7 @@ pub(super) fn extent(recording: &Recording, histories: &Histories<'_>, found: &m
                         segment.high.map(|high| high.position)
                     )
                 };
-                for gap in &segment.gaps {
+                for Told { gap, .. } in &segment.gaps {
                     // A gap may stand right before a message, whose own place is that of a reader before it.
                     let before_high = |position| segment.high.is_some_and(|high| position == high.position);
                     let stands = |position| segment.holds(position) || before_high(position);
@@ -155,15 +169,17 @@ pub(super) fn extent(recording: &Recording, histories: &Histories<'_>, found: &m
                     found.expect(inside, Invariant::Extent, || {
                         format!("{} stands at {:?}", at(gap), gap.position)
                     });
-                    let most = most_missing(recording, segment, stream);
+                    let node = &recording.nodes[gap.node];
+                    let view = views.entry((gap.node, stream)).or_insert_with(|| View::of(node, stream));
+                    let most = most_missing(recording, segment, stream, view);
                     found.expect(gap.frames.is_none_or(|frames| frames <= most), Invariant::Extent, || {
                         format!("{}: only {most} can be missing", at(gap))
                     });
                 }
-                if let Some(told) = segment.gaps.iter().map(|gap| gap.frames).sum::<Option<u64>>() {
-                    let least = least_missing(recording, chain, segment, stream, &delivered);
+                if let Some(told) = segment.gaps.iter().map(|told| told.gap.frames).sum::<Option<u64>>() {
+                    let least = least_missing(recording, histories, chain, segment, stream, &delivered);
                     found.expect(told >= least, Invariant::Extent, || {
-                        format!("{}: {told} frames told, {least} missing", at(segment.gaps[0]))
+                        format!("{}: {told} frames told, {least} missing", at(segment.gaps[0].gap))
                     });
                 }
             }
@@ -171,19 +187,31 @@ pub(super) fn extent(recording: &Recording, histories: &Histories<'_>, found: &m
     }
 }
 
-/// Frames of the stream that may be missing: those between the neighbours, and those that the store forgot, whose
-/// loss shows later, by their publisher's next number.
-fn most_missing(recording: &Recording, segment: &Segment<'_>, stream: StreamIndex) -> u64 {
+/// Frames of the stream that may be missing: those between the neighbours, and those that the store forgot or the
+/// node never got, whose loss shows later, by their publisher's next number.
+fn most_missing(recording: &Recording, segment: &Segment<'_>, stream: StreamIndex, view: &View<'_>) -> u64 {
+    let got = view.positions();
     let missing = |frame: &&LogFrame| {
         frame.stream == stream
-            && (frame.forgotten_in.is_some() || segment.holds(Position::before(frame.epoch, frame.id)))
+            && (frame.forgotten_in.is_some() || lies_in(frame, segment) || !got.contains(&place(frame)))
     };
     recording.log.iter().filter(missing).count() as u64
+}
+
+fn place(frame: &LogFrame) -> Position {
+    Position::before(frame.epoch, frame.id)
+}
+
+/// Whether a part of a frame lies between the neighbours.
+fn lies_in(frame: &LogFrame, segment: &Segment<'_>) -> bool {
+    let messages = if let Content::Frame(content) = &frame.content { content.messages.len() } else { 1 };
+    (0..).take(messages).any(|index| segment.holds(Position { index, ..place(frame) }))
 }
 
 /// Frames between the neighbours with a message of the client that it was owed and never got.
 fn least_missing(
     recording: &Recording,
+    histories: &Histories<'_>,
     chain: &Chain<'_>,
     segment: &Segment<'_>,
     stream: StreamIndex,
@@ -191,18 +219,21 @@ fn least_missing(
 ) -> u64 {
     let missing = |frame: &&LogFrame| {
         let Content::Frame(content) = &frame.content else { return false };
-        let messages = content.messages.iter().zip(0..);
-        let mut owed = messages.filter_map(|((channel, bytes), index)| {
+        let mut messages = content.messages.iter().zip(0..).filter_map(|((_, bytes), index)| {
             let publish = recording.publish_of(bytes)?;
-            let began = recording.publishes[publish].began;
-            let stay = chain
-                .stays
-                .iter()
-                .any(|stay| stay.channel == channel && stay.since.at < began && stay.left_behind.is_none());
-            let position = Position { epoch: frame.epoch, id: frame.id, index };
-            (stay && !delivered[publish] && segment.holds(position)).then_some(())
+            let position = Position { index, ..place(frame) };
+            let places = histories.places(publish);
+            // A copy of what was told as missing in its first place is told already.
+            let told_elsewhere = || {
+                let others = chain.segments(stream).iter().filter(|other| !std::ptr::eq(*other, segment));
+                let mut told = others.filter(|other| !other.gaps.is_empty());
+                told.any(|other| places.iter().any(|place| other.holds(place.position)))
+            };
+            let missing =
+                !delivered[publish] && segment.holds(position) && owed(recording, chain, publish, places);
+            (missing && !told_elsewhere()).then_some(())
         });
-        frame.stream == stream && frame.forgotten_in.is_none() && !frame.injected && owed.next().is_some()
+        frame.stream == stream && frame.forgotten_in.is_none() && !frame.injected && messages.next().is_some()
     };
     // Behind the last message nothing may have been read yet by a chain that was cut short.
     if segment.high.is_none() && !chain.drained {

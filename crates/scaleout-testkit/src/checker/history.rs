@@ -42,8 +42,15 @@ pub(super) struct Segment<'a> {
     pub(super) low: Option<&'a MessageItem>,
     /// The message behind; `None` at the end.
     pub(super) high: Option<&'a MessageItem>,
-    pub(super) gaps: Vec<&'a GapItem>,
+    pub(super) gaps: Vec<Told<'a>>,
     pub(super) hops: Vec<&'a HopItem>,
+}
+
+/// A gap, and how many of its segment's hops came before it.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'a> {
+    pub(super) gap: &'a GapItem,
+    pub(super) hops: usize,
 }
 
 /// A time in which a chain listened to a channel.
@@ -141,7 +148,7 @@ impl<'a> Chain<'a> {
                 }
                 Item::Gap(gap) => {
                     if let Some(segment) = open(&mut segments, &hops, gap.stream).last_mut() {
-                        segment.gaps.push(gap);
+                        segment.gaps.push(Told { gap, hops: segment.hops.len() });
                     }
                 }
                 Item::Hop(hop) => {
@@ -172,8 +179,13 @@ impl<'a> Chain<'a> {
     }
 
     pub(super) fn messages(&self) -> impl Iterator<Item = &'a MessageItem> {
-        self.items.iter().filter_map(|item| match item {
-            Item::Message(message) => Some(message),
+        self.messages_and_places().map(|(_, message)| message)
+    }
+
+    /// The messages, each with its place among the items.
+    pub(super) fn messages_and_places(&self) -> impl Iterator<Item = (usize, &'a MessageItem)> {
+        self.items.iter().enumerate().filter_map(|(at, item)| match item {
+            Item::Message(message) => Some((at, message)),
             _ => None,
         })
     }

@@ -41,7 +41,7 @@ pub(super) fn completeness(recording: &Recording, histories: &Histories<'_>, fou
 }
 
 /// Whether a chain must have got a publish, or a gap in its place.
-fn owed(recording: &Recording, chain: &Chain<'_>, id: usize, places: &[Place<'_>]) -> bool {
+pub(super) fn owed(recording: &Recording, chain: &Chain<'_>, id: usize, places: &[Place<'_>]) -> bool {
     let publish = &recording.publishes[id];
     let forgotten = places.iter().all(|place| place.frame.forgotten_in.is_some());
     if forgotten && recording.nodes[publish.node].ended.is_some() {

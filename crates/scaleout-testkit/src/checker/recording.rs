@@ -111,6 +111,8 @@ pub struct NodeRecord {
     pub id: NodeId,
     /// When it was closed or dropped, if before the end.
     pub ended: Option<Duration>,
+    /// Whether the store replays what a broken link missed.
+    pub replay: bool,
     /// Whether ids of the store have no holes.
     pub dense_ids: bool,
     /// Bytes of its ring; `None`: more than the run can fill.

@@ -398,6 +398,7 @@ fn node(id: u128) -> NodeRecord {
     NodeRecord {
         id: NodeId(id),
         ended: None,
+        replay: true,
         dense_ids: true,
         ring_bytes: None,
         ring_age: Duration::from_secs(600),

@@ -1,6 +1,9 @@
 //! What one node got of one stream, and what it can know to have missed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use scaleout_core::{Epoch, NodeId, PayloadId, Position, StreamIndex};
 
@@ -54,6 +57,8 @@ pub(super) struct View<'a> {
     pub(super) payloads: Vec<Got<'a>>,
     /// Losses that the node can know of.
     pub(super) losses: Vec<Loss>,
+    /// Forks: the epoch that began, and the last place this node had got that it does not continue.
+    pub(super) forks: Vec<(Epoch, (Epoch, PayloadId))>,
     /// The epochs it heard of, and when.
     pub(super) epochs: BTreeMap<Epoch, Duration>,
     counts: Arrived,
@@ -68,24 +73,36 @@ pub(super) struct Got<'a> {
     pub(super) copy: bool,
 }
 
-/// Something that a node can know to have missed: it lies right before `position`.
+/// Something that a node can know to have missed: it lies right before `position`, and may reach up to `to`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Loss {
     pub(super) at: Duration,
     pub(super) position: Position,
+    pub(super) to: Position,
 }
 
 impl<'a> View<'a> {
     pub(super) fn of(node: &'a NodeRecord, stream: StreamIndex) -> Self {
         let mut view = Self::default();
-        let mut model = Model::default();
+        let mut model = Model::new(node.replay);
         for arrival in node.arrivals.iter().filter(|arrival| arrival.stream == stream) {
             match &arrival.kind {
                 ArrivalKind::Opened { epoch, after, head, unbroken } => {
                     view.epochs.entry(*epoch).or_insert(arrival.at);
+                    let beyond = |last: &(Epoch, PayloadId)| {
+                        last.0 < *epoch && after.is_none_or(|after| after < *last)
+                    };
+                    view.forks.extend(model.last.filter(beyond).map(|last| (*epoch, last)));
+                    // Without replay reception goes on behind the head.
+                    let skipped = head
+                        .1
+                        .filter(|_| !unbroken && !node.replay && *epoch == model.epoch && head.0 == *epoch);
                     if model.opened(*epoch, *after, *head, *unbroken) {
-                        view.losses.push(Loss { at: arrival.at, position: model.next_position() });
+                        let position = model.next_position();
+                        let to = skipped.map_or(position, |id| Position::behind(*epoch, id));
+                        view.losses.push(Loss { at: arrival.at, position, to });
                     }
+                    model.last = model.last.max(skipped.map(|id| (*epoch, id)));
                 }
                 ArrivalKind::Payload { id, content, .. } => {
                     view.payload(&mut model, node.dense_ids, arrival.at, *id, content);
@@ -129,10 +146,15 @@ impl<'a> View<'a> {
             self.counts.messages += frame.messages.len() as u64;
         }
         if lost {
-            self.losses.push(Loss { at, position });
+            self.losses.push(Loss { at, position, to: position });
         }
         model.passed(id);
         self.payloads.push(Got { at, position, content, copy });
+    }
+
+    /// The places of what the node got.
+    pub(super) fn positions(&self) -> BTreeSet<Position> {
+        self.payloads.iter().map(|got| got.position).collect()
     }
 
     /// The last id that the node got of an epoch, until `at`.
@@ -149,18 +171,23 @@ struct Model {
     /// The head of the first opening, until it was reached.
     first_head: Option<(Epoch, Option<PayloadId>)>,
     opened: bool,
+    replay: bool,
+    /// Whether the first payload must be the first one of its epoch.
+    from_start: bool,
     /// Whether a node without a number counts as 0.
     trusting: bool,
     numbers: BTreeMap<NodeId, u64>,
 }
 
-impl Default for Model {
-    fn default() -> Self {
+impl Model {
+    fn new(replay: bool) -> Self {
         Self {
             epoch: Epoch(0),
             last: None,
             first_head: None,
             opened: false,
+            replay,
+            from_start: false,
             trusting: true,
             numbers: BTreeMap::new(),
         }
@@ -182,18 +209,31 @@ impl Model {
         head: (Epoch, Option<PayloadId>),
         unbroken: bool,
     ) -> bool {
-        let first = !std::mem::replace(&mut self.opened, true);
-        if first {
-            self.first_head = Some(head);
+        if !std::mem::replace(&mut self.opened, true) {
+            self.epoch = epoch;
+            match head {
+                (of, None) if of == epoch => self.from_start = true,
+                // Without replay "from now" is the head.
+                (of, Some(id)) if of == epoch && !self.replay => self.last = Some((epoch, id)),
+                _ => self.first_head = Some(head),
+            }
+            return false;
         }
-        self.trusting &= unbroken || first;
-        let cut =
-            epoch != self.epoch && after.is_some_and(|after| self.last.is_some_and(|last| last < after));
+        if epoch == self.epoch {
+            self.trusting &= unbroken;
+            return !unbroken;
+        }
+        let last = self.last;
+        let missed = |after: (Epoch, PayloadId)| match last {
+            Some(last) => last < after,
+            None => self.from_start && after.0 >= self.epoch,
+        };
+        let cut = after.is_some_and(missed);
+        // A fork may have taken the first frame of a node that this one never heard of.
+        let clean = !cut && after.is_some_and(|after| last.is_none_or(|last| last <= after));
+        self.trusting = unbroken && (self.trusting || !clean);
         self.epoch = epoch;
-        if first && head == (epoch, None) {
-            self.first_head = None;
-        }
-        !first && (cut || !unbroken)
+        cut || !unbroken
     }
 
     fn next_position(&self) -> Position {
@@ -208,7 +248,7 @@ impl Model {
         match self.last {
             Some((epoch, id)) if epoch == self.epoch => Some(PayloadId(id.0 + 1)),
             Some(_) => Some(PayloadId(0)),
-            None => None,
+            None => self.from_start.then_some(PayloadId(0)),
         }
     }
 

@@ -180,6 +180,7 @@ impl Driver {
         let record = NodeRecord {
             id,
             ended: None,
+            replay: capabilities.replay,
             dense_ids: capabilities.dense_ids,
             ring_bytes: Some(config.max_ring_bytes),
             ring_age: config.max_ring_age,
@@ -432,7 +433,7 @@ impl Driver {
         }
         self.wait_for_publishes().await;
         // A frame of another stream count, and a fatal error, are felt for a minute.
-        sleep(Duration::from_secs(80)).await;
+        sleep(Duration::from_secs(140)).await;
         let mut markers = Vec::new();
         for stream in self.world.store.streams() {
             let channel = self.plan.markers[stream.index()].clone();
