@@ -356,3 +356,6 @@ impl Numbers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
