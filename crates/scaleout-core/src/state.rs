@@ -152,14 +152,14 @@ impl Status {
         }
     }
 
-    /// Forgives a foreign layout that was not heard for a minute; whether anything changed.
-    pub(crate) fn tick(&mut self, now: Duration) -> bool {
-        if self.layout_fault.as_ref().is_none_or(|(_, until)| *until > now) {
-            return false;
-        }
+    /// Whether a foreign layout was not heard for a minute, and is to be forgiven.
+    pub(crate) fn is_layout_over(&self, now: Duration) -> bool {
+        self.layout_fault.as_ref().is_some_and(|(_, until)| *until <= now)
+    }
+
+    pub(crate) fn forgive_layout(&mut self) {
         self.layout_fault = None;
         self.heal();
-        true
     }
 
     pub(crate) fn close(&mut self) {

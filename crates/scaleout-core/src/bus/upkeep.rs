@@ -35,12 +35,12 @@ impl Inner {
     fn pass_time(&self, elapsed: Duration) {
         let now = self.now();
         for stream in self.stream_indices() {
-            let (is_up, healed) = {
-                let mut status = self.lane(stream).status();
-                (status.is_receiving(), status.tick(now))
+            let (is_up, is_layout_over) = {
+                let status = self.lane(stream).status();
+                (status.is_receiving(), status.is_layout_over(now))
             };
-            if healed {
-                self.update(stream, |_| {});
+            if is_layout_over {
+                self.update(stream, |status| status.forgive_layout());
             }
             let mut wakes = Vec::new();
             let mut ring = self.ring(stream);

@@ -296,8 +296,7 @@ impl Store {
 
     fn wait(&mut self, key: ReaderKey, position: Position, stem: Option<Stem>, until: Option<Duration>) {
         self.waiting.insert((position, key));
-        self.readers[key.index()].waiting =
-            Some(Box::new(Waiting { position: Some(position), stem, until }));
+        self.readers[key.index()].waiting = Some(Box::new(Waiting { position: Some(position), stem, until }));
     }
 
     /// Makes a reader wait for a position that will come.
@@ -700,13 +699,7 @@ impl Store {
         Notified::All
     }
 
-    fn mark(
-        &mut self,
-        key: ReaderKey,
-        subscriber: usize,
-        touched: Touched,
-        wakes: &mut Vec<Waker>,
-    ) {
+    fn mark(&mut self, key: ReaderKey, subscriber: usize, touched: Touched, wakes: &mut Vec<Waker>) {
         let Touched { channel, seq, place, .. } = touched;
         let reader = &self.readers[key.index()];
         if !reader.is_live() || place < reader.place {

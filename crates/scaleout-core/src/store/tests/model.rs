@@ -101,8 +101,10 @@ impl Model {
     }
 
     pub(super) fn append(&mut self, epoch: Epoch, id: PayloadId, channels: Vec<u8>) {
-        let is_awaited =
-            self.readers.iter().any(|reader| channels.iter().any(|channel| reader.channels.contains(channel)));
+        let is_awaited = self
+            .readers
+            .iter()
+            .any(|reader| channels.iter().any(|channel| reader.channels.contains(channel)));
         if is_awaited {
             self.notifying = Some((self.payloads.len(), self.end));
         }
@@ -112,8 +114,7 @@ impl Model {
 
     pub(super) fn note_hole(&mut self, to: Option<Position>, frames: Option<u64>) {
         let from = self.end;
-        let told =
-            Position { index: if from.is_whole() { Position::TOLD } else { from.index }, ..from };
+        let told = Position { index: if from.is_whole() { Position::TOLD } else { from.index }, ..from };
         let to = to.unwrap_or(told);
         self.holes.push(Hole { spot: (self.payloads.len(), 0), from, to, frames });
         self.end = to;
@@ -195,7 +196,8 @@ impl Model {
             last >= position
         });
         let inside = |ordinal: usize| {
-            let is_there = (self.payloads[ordinal].0, self.payloads[ordinal].1) == (position.epoch, position.id);
+            let is_there =
+                (self.payloads[ordinal].0, self.payloads[ordinal].1) == (position.epoch, position.id);
             (ordinal, if is_there { position.index } else { 0 })
         };
         let mut spot = behind.map_or((self.payloads.len(), 0), inside);
@@ -238,11 +240,10 @@ impl Model {
     fn is_passed(&self, hole: &Hole, position: Position) -> bool {
         let normal = self.normal(position);
         // Where only frame numbers are missing, no id stands for them.
-        let has_ids = !hole.from.is_whole()
-            || (hole.from.epoch, hole.from.id.0 + 1) != (hole.to.epoch, hole.to.id.0);
+        let has_ids =
+            !hole.from.is_whole() || (hole.from.epoch, hole.from.id.0 + 1) != (hole.to.epoch, hole.to.id.0);
         let next_id = self.dense_ids && has_ids && position.is_whole() && hole.to.index == 0;
-        let is_last_id =
-            next_id && (position.epoch, position.id.0 + 1) == (hole.to.epoch, hole.to.id.0);
+        let is_last_id = next_id && (position.epoch, position.id.0 + 1) == (hole.to.epoch, hole.to.id.0);
         position > hole.from && (position >= hole.to || is_last_id || normal >= hole.to)
     }
 

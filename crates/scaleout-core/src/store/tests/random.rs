@@ -14,25 +14,60 @@ const CHANNELS: u8 = 5;
 #[derive(Debug, Clone)]
 enum Step {
     /// A payload of messages of these channels; with `skip` ids missing before it, told with dense ids.
-    Append { channels: Vec<u8>, skip: u64, notified: bool },
+    Append {
+        channels: Vec<u8>,
+        skip: u64,
+        notified: bool,
+    },
     /// Frame numbers missing before the next payload.
-    MissNumbers { frames: u64 },
+    MissNumbers {
+        frames: u64,
+    },
     BreakLink,
     /// An epoch that continues the history, less or more `shift` payloads.
-    Epoch { shift: i64 },
-    Evict { payloads: usize },
-    Subscribe { channels: BTreeSet<u8> },
+    Epoch {
+        shift: i64,
+    },
+    Evict {
+        payloads: usize,
+    },
+    Subscribe {
+        channels: BTreeSet<u8>,
+    },
     /// From a cursor that some reader had once.
-    Resume { channels: BTreeSet<u8>, cursor: usize },
+    Resume {
+        channels: BTreeSet<u8>,
+        cursor: usize,
+    },
     /// From anywhere.
-    Forge { channels: BTreeSet<u8>, epoch: i64, id: i64, index: u32 },
-    Unpositioned { channels: BTreeSet<u8> },
-    Add { reader: usize, channel: u8 },
-    Remove { reader: usize, channel: u8 },
-    Leave { reader: usize },
-    Read { reader: usize, items: usize },
+    Forge {
+        channels: BTreeSet<u8>,
+        epoch: i64,
+        id: i64,
+        index: u32,
+    },
+    Unpositioned {
+        channels: BTreeSet<u8>,
+    },
+    Add {
+        reader: usize,
+        channel: u8,
+    },
+    Remove {
+        reader: usize,
+        channel: u8,
+    },
+    Leave {
+        reader: usize,
+    },
+    Read {
+        reader: usize,
+        items: usize,
+    },
     Notify,
-    PassUpTime { seconds: u64 },
+    PassUpTime {
+        seconds: u64,
+    },
 }
 
 fn channels() -> impl Strategy<Value = BTreeSet<u8>> {
@@ -212,7 +247,10 @@ impl Pair {
         let last = self.model.last().filter(|(epoch, _)| epoch.0 == self.epoch);
         let after = last.map(|(epoch, id)| (epoch, PayloadId(id.0.saturating_add_signed(shift))));
         if shift > 0 && after.is_some() {
-            self.note_hole(Some(at(self.epoch + 1, 0, 0)), self.model.dense_ids.then_some(shift.unsigned_abs()));
+            self.note_hole(
+                Some(at(self.epoch + 1, 0, 0)),
+                self.model.dense_ids.then_some(shift.unsigned_abs()),
+            );
             self.model.advance();
         }
         (self.epoch, self.next_id) = (self.epoch + 1, 0);
