@@ -23,7 +23,8 @@
 //!     of that epoch; [`Event::Faulted`] comes once for every failed attempt.
 //!  7. With [`Capabilities::replay`], [`Start::Backlog`] yields the last n retained payloads, then the live ones,
 //!     once, in order, with no hole between; payloads of earlier epochs that the store still has are part of it, each
-//!     epoch behind its own `Opened`; after a reconnect reception goes on where it stood.
+//!     epoch behind its own `Opened`; retention never drops the newest payload of a stream, so that `head` can be
+//!     reached; after a reconnect reception goes on where it stood.
 //!  8. A store that may have lost or replaced payloads (another server, a restart that can forget, failover, flush,
 //!     restore, re-creation) shows as a new, greater epoch, which exactly one node opens before its first append and
 //!     its first payload; the store refuses appends of an older epoch and records what the new one continues.

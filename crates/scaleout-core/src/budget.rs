@@ -1,6 +1,9 @@
 //! Bounds of a whole bus, shared by its streams without a lock.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use crate::StreamIndex;
 
@@ -84,12 +87,12 @@ impl QueueBudget {
     /// Gives back the places of `messages` messages with `bytes` together.
     pub(crate) fn release(&self, messages: usize, bytes: usize) {
         self.queue.sub(messages, bytes);
-        self.freed.store(true, Relaxed);
+        self.freed.store(true, SeqCst);
     }
 
     /// Whether places were given back, since the last call, that somebody waits for.
     pub(crate) fn take_freed(&self) -> bool {
-        self.waiters() > 0 && self.freed.swap(false, Relaxed)
+        self.waiters() > 0 && self.freed.swap(false, SeqCst)
     }
 
     /// Takes a place in the waiting room.
@@ -139,6 +142,8 @@ impl QueueBudget {
 ///
 /// Both counts share one word, so that a reservation takes both or none: one that took a message and then gave it
 /// back for lack of bytes could make another stream find no room, and nobody would tell that stream to look again.
+/// Its accesses are sequentially consistent: of one who joins the room and then looks for a place, and one who gives a
+/// place back and then looks into the room, at least one sees the other.
 #[derive(Debug)]
 struct PairBudget {
     max_messages: usize,
@@ -167,15 +172,15 @@ impl PairBudget {
             let fits = messages < self.max_messages && bytes <= self.max_bytes.saturating_sub(used_bytes);
             fits.then(|| used + pack(1, bytes))
         };
-        self.used.fetch_update(Relaxed, Relaxed, add).is_ok()
+        self.used.fetch_update(SeqCst, SeqCst, add).is_ok()
     }
 
     fn sub(&self, messages: usize, bytes: usize) {
-        self.used.fetch_sub(pack(messages, bytes), Relaxed);
+        self.used.fetch_sub(pack(messages, bytes), SeqCst);
     }
 
     fn used(&self) -> (usize, usize) {
-        unpack(self.used.load(Relaxed))
+        unpack(self.used.load(SeqCst))
     }
 }
 

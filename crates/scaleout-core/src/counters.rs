@@ -49,9 +49,9 @@ counters! {
     expired,
     /// Messages dropped from a full queue to make room.
     dropped,
-    /// Messages given up because the bus closed.
+    /// Messages refused or given up because the bus closed.
     closed,
-    /// Messages that the store refused for their size.
+    /// Messages that were refused for their size.
     too_large,
     /// Messages that were tried and never confirmed.
     unconfirmed,

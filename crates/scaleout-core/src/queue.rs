@@ -159,15 +159,15 @@ pub(crate) enum Finished {
 pub(crate) struct QueueCounters {
     /// The store has them.
     pub(crate) published: u64,
-    /// Refused at the call.
+    /// Refused by a full queue.
     pub(crate) refused: u64,
     pub(crate) expired: u64,
     pub(crate) dropped: u64,
-    /// Given up because the stream went down.
+    /// Refused or given up because the stream was down.
     pub(crate) unavailable: u64,
-    /// Given up because the bus closed.
+    /// Refused or given up because the bus closed.
     pub(crate) closed: u64,
-    /// Refused by the store for their size.
+    /// Refused, here or by the store, for their size.
     pub(crate) too_large: u64,
     pub(crate) unconfirmed: u64,
     pub(crate) rewound: u64,
@@ -249,14 +249,19 @@ impl SendQueue {
     ) -> Result<Receipt, Error> {
         let len = frame::encoded_message_len(channel.len(), payload.len(), extensions);
         let admitted = self.make_room(len, wait).map_err(|kind| {
-            self.counters.refused += 1;
+            *self.counters.of(kind) += 1;
             Error::from(kind)
         })?;
         if self.waiting.is_empty() {
             self.front = self.ledger.next();
         }
         self.waiting.push(now, (channel, payload, extensions), admitted);
-        Ok(self.ledger.open())
+        let receipt = self.ledger.open();
+        if !admitted {
+            // Room that another stream freed since we looked was told to nobody: there was no one who waited.
+            self.admit(now);
+        }
+        Ok(receipt)
     }
 
     /// Reserves room for a message of `len` bytes: `true` in the queue, `false` among those who wait for it.
@@ -313,9 +318,6 @@ impl SendQueue {
     }
 
     /// What to send now, if anything: a due probe, the repair, the tried frame again, a new frame of what waits.
-    ///
-    /// To be called after every push, also while an attempt is outstanding: room freed on another stream in the
-    /// middle of the push would else go unseen.
     pub(crate) fn next(&mut self, now: Duration, sent_at_micros: u64) -> Option<Attempt> {
         self.admit(now);
         if self.outstanding.is_some() || self.life == Life::Abandoned {
@@ -520,6 +522,7 @@ impl SendQueue {
         self.tail.oldest().is_none()
     }
 
+    /// Whether the last attempt that ended got no answer from the store.
     #[cfg(test)]
     pub(crate) fn last_send_failed(&self) -> bool {
         self.last_send_failed
@@ -595,20 +598,29 @@ impl SendQueue {
     }
 
     fn settle(&mut self, messages: Range<u64>, outcome: &Result<(), Error>) {
-        let counters = &mut self.counters;
-        let counter = match outcome.as_ref().map_err(Error::kind) {
-            Ok(()) => &mut counters.published,
-            Err(ErrorKind::Expired) => &mut counters.expired,
-            Err(ErrorKind::Dropped) => &mut counters.dropped,
-            Err(ErrorKind::Closed) => &mut counters.closed,
-            Err(ErrorKind::PayloadTooLarge { .. }) => &mut counters.too_large,
-            Err(ErrorKind::Unconfirmed) => &mut counters.unconfirmed,
-            Err(_) => &mut counters.unavailable,
+        let counter = match outcome {
+            Ok(()) => &mut self.counters.published,
+            Err(error) => self.counters.of(error.kind()),
         };
         *counter += messages.end - messages.start;
         self.ledger.settle(messages, outcome, &mut self.wakes);
         let waiting = if self.waiting.is_empty() { self.ledger.next() } else { self.front };
         self.ledger.trim(self.tried.as_ref().map_or(waiting, |tried| tried.messages.start));
+    }
+}
+
+impl QueueCounters {
+    /// The counter of messages that failed with `kind`.
+    fn of(&mut self, kind: ErrorKind) -> &mut u64 {
+        match kind {
+            ErrorKind::QueueFull => &mut self.refused,
+            ErrorKind::Expired => &mut self.expired,
+            ErrorKind::Dropped => &mut self.dropped,
+            ErrorKind::Closed => &mut self.closed,
+            ErrorKind::PayloadTooLarge { .. } => &mut self.too_large,
+            ErrorKind::Unconfirmed => &mut self.unconfirmed,
+            _ => &mut self.unavailable,
+        }
     }
 }
 

@@ -112,6 +112,9 @@ impl Inbox {
     ) -> Result<bool, Error> {
         let unbroken = unbroken || self.mutation.is(Mutant::TrustBrokenLink);
         self.refused = self.epoch.is_some_and(|current| epoch < current);
+        if !self.refused {
+            store.note_head(head);
+        }
         match self.epoch {
             None => {
                 self.open_first(store, now, epoch, after, head);
@@ -123,10 +126,7 @@ impl Inbox {
             )),
             Some(current) if epoch == current => {
                 if !unbroken {
-                    self.note_hole(store, now, None, None);
-                    // Told already: whatever comes next is no second loss.
-                    self.backlog_end = Some(PayloadId(u64::MAX));
-                    self.strict = false;
+                    self.note_break(store, now, epoch, head);
                 }
                 Ok(!unbroken)
             }
@@ -158,6 +158,29 @@ impl Inbox {
         }
         // Nothing exists before a first epoch without payloads.
         self.strict = head == (epoch, None) && after.is_none();
+    }
+
+    /// Notes that nobody knows what was missed while the link was broken.
+    fn note_break(
+        &mut self,
+        store: &mut Store,
+        now: Duration,
+        epoch: Epoch,
+        head: (Epoch, Option<PayloadId>),
+    ) {
+        // Without replay reception goes on behind the head of now, which this node has reached thereby: a cursor of a
+        // node that got what this one missed is not ahead of it.
+        let skips =
+            |id: &PayloadId| head.0 == epoch && !self.replay && self.last.is_none_or(|last| last < *id);
+        let skipped = head.1.filter(skips);
+        self.note_hole(store, now, skipped.map(|id| Position { epoch, id, index: Position::TOLD }), None);
+        if let Some(id) = skipped {
+            store.skip_to(id);
+            self.last = Some(id);
+        }
+        // Told already: whatever comes next is no second loss, a node heard of for the first time neither.
+        self.backlog_end = Some(PayloadId(u64::MAX));
+        self.strict = false;
     }
 
     fn begin_epoch(

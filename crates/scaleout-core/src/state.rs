@@ -91,6 +91,8 @@ pub(crate) struct Status {
     send_fault: Option<Error>,
     /// A node that counts the streams differently was heard, and until when that is held against the stream.
     layout_fault: Option<(Error, Duration)>,
+    /// The same, heard in the backlog: it counts only if nothing of this node's layout follows.
+    suspected: Option<Error>,
     since: Option<Instant>,
     attempts: u32,
     closed: bool,
@@ -117,15 +119,20 @@ impl Status {
         self.attempts
     }
 
-    pub(crate) fn opened(&mut self, at_head: bool) {
+    pub(crate) fn opened(&mut self, at_head: bool, now: Duration) {
         self.opened = true;
         self.receive_fault = None;
-        self.at_head |= at_head;
+        if at_head {
+            self.reached_head(now);
+        }
         self.heal();
     }
 
-    pub(crate) fn reached_head(&mut self) {
+    pub(crate) fn reached_head(&mut self, now: Duration) {
         self.at_head = true;
+        if let Some(error) = self.suspected.take() {
+            self.layout_failed(error, now);
+        }
         self.heal();
     }
 
@@ -145,6 +152,10 @@ impl Status {
     }
 
     pub(crate) fn layout_failed(&mut self, error: Error, now: Duration) {
+        if !self.at_head {
+            self.suspected = Some(error);
+            return;
+        }
         let first = self.layout_fault.is_none();
         self.layout_fault = Some((error, now + LAYOUT_FAULT_TIME));
         if first {
@@ -152,8 +163,13 @@ impl Status {
         }
     }
 
-    /// Whether a foreign layout was not heard for a minute, and is to be forgiven.
-    pub(crate) fn is_layout_over(&self, now: Duration) -> bool {
+    /// Forgets another layout in the backlog, since a frame of this node's layout follows it: it was a passing mistake.
+    pub(crate) fn clear_suspicion(&mut self) {
+        self.suspected = None;
+    }
+
+    /// Whether a foreign layout was not heard for a minute.
+    pub(crate) fn may_forgive_layout(&self, now: Duration) -> bool {
         self.layout_fault.as_ref().is_some_and(|(_, until)| *until <= now)
     }
 

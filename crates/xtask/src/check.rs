@@ -76,12 +76,13 @@ fn every_feature_alone(workspace: &Workspace) -> Vec<Step> {
     let mut steps = Vec::new();
     for package in workspace.libraries() {
         let name = package.name.as_str();
-        let check = Shell::cargo(["check", "--locked", "--package", name, "--no-default-features"]);
-        steps.push(Step::run(format!("{name} without features"), check.clone()));
+        let alone = Shell::cargo(["clippy", "--locked", "--package", name, "--no-default-features"]);
+        let deny = ["--", "-D", "warnings"];
+        steps.push(Step::run(format!("{name} without features"), alone.clone().args(deny)));
         let mut features: Vec<_> = package.features.keys().filter(|feature| *feature != "default").collect();
         features.sort();
         for feature in features {
-            let check = check.clone().args(["--features", feature]);
+            let check = alone.clone().args(["--features", feature]).args(deny);
             steps.push(Step::run(format!("{name} with feature {feature} alone"), check));
         }
     }

@@ -1,7 +1,7 @@
 //! Checks of the pages: links lead somewhere, promises name tests that exist.
 
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -10,6 +10,9 @@ use anyhow::{Context as _, Result, bail};
 
 /// Folders that hold nothing of ours.
 const NOT_OURS: [&str; 5] = [".git", "target", "corpus", "artifacts", "node_modules"];
+
+/// How the names of the cases of the conformance suite begin.
+const CASES: [&str; 3] = ["rule_0", "rule_1", "promise_"];
 
 /// Follows every relative link of every page to its file, and to its heading where it names one.
 ///
@@ -28,46 +31,57 @@ pub(crate) fn check_links(root: &Path) -> Result<()> {
     fail_with("links that lead nowhere", &broken)
 }
 
-/// Looks for the tests that `docs/guarantees.md` names.
+/// Holds `docs/guarantees.md` to the tests that there are.
 ///
-/// In its tables a word in backticks with an underscore is the name of a test; every cell right of the first
-/// column names one, or says `planned` or `–`.
+/// A word in backticks with an underscore is the name of a test. In the tables, every cell right of the first column
+/// names one, or says `planned` or `–`. Every case of the conformance suite is on the page.
 ///
 /// # Errors
-/// With all names of tests that are no function, and all cells without one.
+/// With all names of tests that are no function, all cells without one, all cases that are not there.
 pub(crate) fn check_guarantees(root: &Path) -> Result<()> {
-    let mut functions = HashSet::new();
-    for source in files(root, "rs")? {
+    let mut functions = BTreeSet::new();
+    // The tests of this file speak of tests that do not exist.
+    let is_other = |source: &PathBuf| !source.ends_with(file!());
+    for source in files(root, "rs")?.into_iter().filter(is_other) {
         functions.extend(functions_of(&read(&source)?).map(str::to_owned));
     }
     let page = read(&root.join("docs/guarantees.md"))?;
     fail_with("in docs/guarantees.md", &unkept(&page, &functions))
 }
 
-fn unkept(page: &str, functions: &HashSet<String>) -> Vec<String> {
+fn unkept(page: &str, functions: &BTreeSet<String>) -> Vec<String> {
     let mut problems = Vec::new();
-    let mut rows = without_code_blocks(page).filter(|line| line.starts_with('|')).peekable();
-    while let Some(row) = rows.next() {
-        let is_head = rows.peek().is_some_and(|next| is_rule(next));
-        if is_head || is_rule(row) {
+    let mut lines = without_code_blocks(page).peekable();
+    let mut named = BTreeSet::new();
+    while let Some(line) = lines.next() {
+        named.extend(test_names(line));
+        let is_head = lines.peek().is_some_and(|next| is_rule(next));
+        if !line.starts_with('|') || is_rule(line) || is_head {
             continue;
         }
-        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
         for cell in &cells[1..] {
-            let names: Vec<_> =
-                cell.split('`').skip(1).step_by(2).filter(|word| word.contains('_')).collect();
-            if names.is_empty() && !cell.starts_with("planned") && !cell.starts_with('–') {
+            if test_names(cell).next().is_none() && !cell.starts_with("planned") && !cell.starts_with('–') {
                 problems.push(format!("no test is named for `{}`: {cell}", cells[0]));
             }
-            let missing = names.into_iter().filter(|name| !functions.contains(*name));
-            problems.extend(missing.map(|name| format!("there is no test `{name}`")));
         }
     }
+    let missing = named.iter().filter(|name| !functions.contains(**name));
+    problems.extend(missing.map(|name| format!("there is no test `{name}`")));
+    let is_case = |name: &&String| CASES.iter().any(|prefix| name.starts_with(prefix));
+    let untold = functions.iter().filter(is_case).filter(|name| !named.contains(name.as_str()));
+    problems.extend(untold.map(|name| format!("the case `{name}` is not on the page")));
     problems
 }
 
+fn test_names(text: &str) -> impl Iterator<Item = &str> {
+    let is_name =
+        |word: &&str| word.contains('_') && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    text.split('`').skip(1).step_by(2).filter(is_name)
+}
+
 fn is_rule(row: &str) -> bool {
-    row.chars().all(|c| "|-: ".contains(c))
+    row.starts_with('|') && row.chars().all(|c| "|-: ".contains(c))
 }
 
 fn functions_of(source: &str) -> impl Iterator<Item = &str> {
@@ -199,8 +213,8 @@ mod tests {
 
     #[test]
     fn a_promise_without_an_existing_test_is_found() {
-        let source = "async fn one_order() {}\nfn kept<T>() {}";
-        let functions: HashSet<_> = functions_of(source).map(str::to_owned).collect();
+        let source = "async fn one_order() {}\nfn kept<T>() {}\nfn promise_of_more() {}";
+        let functions: BTreeSet<_> = functions_of(source).map(str::to_owned).collect();
         let page = "\
             | Promise | memory | Redis |\n\
             | --- | --- | --- |\n\
@@ -209,7 +223,11 @@ mod tests {
             | gaps | yes | planned |\n";
         assert_eq!(
             unkept(page, &functions),
-            ["there is no test `no_such_test`", "no test is named for `gaps`: yes"]
+            [
+                "no test is named for `gaps`: yes",
+                "there is no test `no_such_test`",
+                "the case `promise_of_more` is not on the page"
+            ]
         );
     }
 }

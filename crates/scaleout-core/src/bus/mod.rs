@@ -359,6 +359,8 @@ impl Inner {
             let state = self.mutated_state(&before, state, status.was_up);
             self.states.send_modify(|states| states[stream.index()] = state);
         }
+        drop(status);
+        self.resolved();
     }
 
     fn mutated_state(&self, before: &StreamState, state: StreamState, was_up: bool) -> StreamState {

@@ -57,11 +57,15 @@ impl Inner {
                 }
             }
             Event::Payload { id, bytes } => {
-                let (taken, left, reached_head) = self.put(stream, inbox, id, bytes);
+                let (taken, left, filling) = self.put(stream, inbox, id, bytes);
+                if filling && matches!(taken, Taken::Frame { .. }) {
+                    self.lane(stream).status().clear_suspicion();
+                }
                 self.evict();
                 self.account(stream, taken, left).await;
-                if reached_head {
-                    self.update(stream, |status| status.reached_head());
+                if filling && self.ring(stream).is_filled() {
+                    let now = self.now();
+                    self.update(stream, |status| status.reached_head(now));
                 }
             }
             Event::Faulted(error) => self.receive_failed(stream, error),
@@ -97,11 +101,11 @@ impl Inner {
             // The history may have forgotten frames of this node: ask, and repair it.
             self.lane(stream).queue.with(|queue| queue.request_probe());
         }
-        self.update(stream, |status| status.opened(is_filled));
+        self.update(stream, |status| status.opened(is_filled, now));
         Ok(hole)
     }
 
-    /// Puts a payload into the ring; whom of its readers were not reached yet, and whether the head was reached by it.
+    /// Puts a payload into the ring; whether readers were not reached yet, and whether the ring was still being filled.
     fn put(
         &self,
         stream: StreamIndex,
@@ -111,7 +115,7 @@ impl Inner {
     ) -> (Taken, Notified, bool) {
         let (now, mut wakes) = (self.now(), Vec::new());
         let mut ring = self.ring(stream);
-        let was_filled = ring.is_filled();
+        let filling = !ring.is_filled();
         let mut taken = inbox.payload(&mut ring, now, id, bytes);
         let left = match &mut taken {
             Taken::Frame { appended, .. } => ring.notify(appended, &mut wakes),
@@ -119,10 +123,9 @@ impl Inner {
         };
         ring.release_waiting(&mut wakes);
         self.settle_budget(stream, &mut ring);
-        let reached_head = !was_filled && ring.is_filled();
         drop(ring);
         wakes.into_iter().for_each(Waker::wake);
-        (taken, left, reached_head)
+        (taken, left, filling)
     }
 
     /// Counts what became of a payload, and tells the readers that were not reached yet.

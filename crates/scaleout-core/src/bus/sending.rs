@@ -33,7 +33,7 @@ pub(super) async fn run(inner: Arc<Inner>, stream: StreamIndex) {
         let Some(result) = inner.attempt(stream, attempt).await else { continue };
         let now = inner.now();
         let finished = lane.queue.with(|queue| queue.finished(now, result.as_ref().copied()));
-        inner.resolved(stream);
+        inner.resolved();
         inner.evict();
         match finished {
             Finished::Stale => {}
@@ -72,12 +72,8 @@ impl Inner {
         let now = self.now();
         let sent_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let micros = u64::try_from(sent_at.as_micros()).unwrap_or(u64::MAX);
-        let attempt = self.lane(stream).queue.with(|queue| {
-            queue.expire(now);
-            queue.admit(now);
-            queue.next(now, micros)
-        });
-        self.resolved(stream);
+        let attempt = self.lane(stream).queue.with(|queue| queue.next(now, micros));
+        self.resolved();
         attempt
     }
 
@@ -125,7 +121,7 @@ impl Inner {
                 queue.expire(self.now());
                 queue.next_deadline()
             });
-            self.resolved(stream);
+            self.resolved();
             let next = deadline.map_or(until, |deadline| until.min(self.started + deadline));
             // An attempt that was dropped meanwhile needs no more waiting, but the store does.
             sleep_until(next).await;
@@ -136,10 +132,14 @@ impl Inner {
     }
 
     /// Tells those who wait for messages to be resolved: for room, on all streams, and for the end.
-    fn resolved(&self, stream: StreamIndex) {
+    pub(super) fn resolved(&self) {
         if self.queue_budget.take_freed() {
-            for other in self.stream_indices().filter(|other| *other != stream) {
-                self.lane(other).wake_sender.notify_one();
+            let now = self.now();
+            for lane in &self.streams {
+                // At once, since the sending task may be in a long attempt or delay.
+                if lane.queue.with(|queue| queue.admit(now)) {
+                    lane.wake_sender.notify_one();
+                }
             }
         }
         if self.closing.load(Ordering::Relaxed) {
@@ -154,10 +154,11 @@ impl Inner {
             status.is_sending() && (!opens || status.opened)
         };
         if !needless {
+            let now = self.now();
             self.update(stream, |status| {
                 status.sent();
                 if opens {
-                    status.opened(true);
+                    status.opened(true, now);
                 }
             });
         }

@@ -35,11 +35,11 @@ impl Inner {
     fn pass_time(&self, elapsed: Duration) {
         let now = self.now();
         for stream in self.stream_indices() {
-            let (is_up, is_layout_over) = {
+            let (is_up, heals) = {
                 let status = self.lane(stream).status();
-                (status.is_receiving(), status.is_layout_over(now))
+                (status.is_receiving(), status.may_forgive_layout(now))
             };
-            if is_layout_over {
+            if heals {
                 self.update(stream, |status| status.forgive_layout());
             }
             let mut wakes = Vec::new();

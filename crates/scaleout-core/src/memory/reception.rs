@@ -166,8 +166,11 @@ impl Reception {
         }
         let next = log.next(stand.passed);
         let epoch = next.map_or(log.epoch(), |(segment, _)| segment.epoch);
-        if epoch != stand.epoch || hides_loss(log, stand) {
+        if epoch != stand.epoch {
             return self.opened(log, stand);
+        }
+        if hides_loss(log, stand) {
+            return self.connect(log);
         }
         let Some((_, entry)) = next else {
             self.stand = Some(stand);

@@ -86,13 +86,13 @@ impl fmt::Debug for Receipt {
 pub(crate) struct Wakes(Vec<Waker>);
 
 impl Wakes {
+    pub(crate) fn wake(self) {
+        self.0.into_iter().for_each(Waker::wake);
+    }
+
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    pub(crate) fn wake(self) {
-        self.0.into_iter().for_each(Waker::wake);
     }
 }
 

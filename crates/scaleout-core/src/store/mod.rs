@@ -52,6 +52,8 @@ pub(crate) struct Store {
     origin: Option<Position>,
     /// The store's head when the stream first opened, until it is reached.
     filling: Option<Position>,
+    /// The store's head when the stream last opened.
+    known_head: Option<Position>,
     holes: VecDeque<Hole>,
     /// The number of `holes[0]`.
     first_hole: u64,
@@ -140,6 +142,7 @@ impl Store {
             edge: None,
             origin: None,
             filling: None,
+            known_head: None,
             holes: VecDeque::new(),
             first_hole: 0,
             channels: Channels::default(),
@@ -177,6 +180,11 @@ impl Store {
         for reader in std::mem::take(&mut self.unopened) {
             self.await_position(reader, target);
         }
+    }
+
+    /// Notes the store's head at this moment.
+    pub(crate) fn note_head(&mut self, (epoch, id): (Epoch, Option<PayloadId>)) {
+        self.known_head = Some(id.map_or(Position::start_of(epoch), |id| Position::behind(epoch, id)));
     }
 
     /// Begins a greater epoch.
@@ -265,6 +273,14 @@ impl Store {
         self.holes.push_back(Hole { place: Place::entry(self.end()), from, to, frames, at: now });
         if self.holes.len() > MAX_HOLES {
             self.forget_hole();
+        }
+    }
+
+    /// Takes everything up to `id` for received: it was told to be missing.
+    pub(crate) fn skip_to(&mut self, id: PayloadId) {
+        self.timeline.assume_held(id);
+        if self.filling.is_some_and(|target| self.has_reached(target)) {
+            self.filling = None;
         }
     }
 

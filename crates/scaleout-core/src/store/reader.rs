@@ -225,14 +225,19 @@ impl Store {
     }
 
     /// Begins anew "from now", behind a gap. A stream that did not open yet tells it at once all the same.
+    ///
+    /// Now is the store's last known head where this node has not reached it yet: what lies before may be copies, in
+    /// another epoch, of what the client had before.
     fn restart(&mut self, key: ReaderKey, reason: GapReason, before: CursorEntry) {
         self.readers[key.index()].told = Some(Box::new(Told { reason, frames: None, before }));
-        if self.timeline.current().is_none() {
-            self.unopened.insert(key);
-            self.readers[key.index()].waiting =
-                Some(Box::new(Waiting { position: None, stem: None, until: None }));
-        } else {
-            self.stand_at_end(key);
+        match (self.timeline.current(), self.known_head) {
+            (None, _) => {
+                self.unopened.insert(key);
+                self.readers[key.index()].waiting =
+                    Some(Box::new(Waiting { position: None, stem: None, until: None }));
+            }
+            (_, Some(head)) => self.await_position(key, head),
+            _ => self.stand_at_end(key),
         }
     }
 

@@ -161,7 +161,8 @@ struct Model {
     abandoned: bool,
     /// The bytes of every frame that was ever tried.
     bytes: BTreeMap<u64, Bytes>,
-    refused: u64,
+    /// Why messages were refused at the call.
+    refused: Vec<ErrorKind>,
 }
 
 struct Message {
@@ -315,21 +316,28 @@ impl Run {
     }
 
     fn push(&mut self, stream: usize, size: usize, wait: bool) {
-        let id = self.models.iter().map(|model| model.messages.len() as u64 + model.refused).sum::<u64>();
+        let id =
+            self.models.iter().map(|model| model.messages.len() + model.refused.len()).sum::<usize>() as u64;
         let payload: Vec<u8> = id.to_le_bytes().into_iter().chain(std::iter::repeat_n(0, size)).collect();
         let len = encoded_message_len(1, payload.len(), &[]);
         let expected = self.model_push(stream, len, wait);
         let pushed = self.fixture.queues[stream].push(self.now, "c", &payload, &[], wait);
+        let waits = matches!(expected, Ok(State::Room));
         let model = &mut self.models[stream];
         match (pushed, expected) {
             (Ok(receipt), Ok(state)) => {
                 model.messages.push(Message { receipt, id, len, at: self.now, state });
             }
             (Err(error), Err(kind)) => {
-                model.refused += 1;
                 assert_eq!(error.kind(), kind);
+                // Sizes differ from call to call; they are counted under one kind.
+                let is_size = matches!(kind, ErrorKind::PayloadTooLarge { .. });
+                model.refused.push(if is_size { TOO_LARGE } else { kind });
             }
             (pushed, expected) => panic!("{pushed:?} instead of {expected:?}"),
+        }
+        if waits {
+            self.model_admit(stream);
         }
     }
 
@@ -586,8 +594,12 @@ impl Model {
     }
 
     fn check_counters(&self, counters: QueueCounters) {
-        let count = |outcome| self.messages.iter().filter(|m| m.state == State::Done(outcome)).count() as u64;
-        assert_eq!(counters.refused, self.refused);
+        let count = |outcome: Result<(), ErrorKind>| {
+            let settled = self.messages.iter().filter(|m| m.state == State::Done(outcome)).count();
+            let refused = self.refused.iter().filter(|kind| outcome == Err(**kind)).count();
+            (settled + refused) as u64
+        };
+        assert_eq!(counters.refused, count(Err(ErrorKind::QueueFull)));
         assert_eq!(counters.published, count(Ok(())));
         assert_eq!(counters.expired, count(Err(ErrorKind::Expired)));
         assert_eq!(counters.dropped, count(Err(ErrorKind::Dropped)));

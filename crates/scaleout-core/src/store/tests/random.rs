@@ -180,7 +180,7 @@ impl Pair {
                 let stem = self.node.store.timeline.stem(position);
                 self.resume(channels, CursorEntry::At { position, stem });
             }
-            Step::Unpositioned { channels } => drop(self.resume(channels, CursorEntry::Unpositioned)),
+            Step::Unpositioned { channels } => self.resume(channels, CursorEntry::Unpositioned),
             _ if readers == 0 => {}
             Step::Add { reader, channel } => {
                 let reader = reader % readers;

@@ -1,0 +1,573 @@
+//! The driver of a run: nodes, clients, publishes and faults, step by step.
+
+use std::{sync::Arc, time::Duration};
+
+use fastrand::Rng;
+use tokio::time::{Instant, sleep};
+
+use scaleout_core::{
+    Bus, BusBuilder, BusConfig, Cursor, CursorEntry, Epoch, MemoryStore, PayloadId, Position, Role,
+    StreamState, stream_of,
+};
+
+use super::{
+    client::{Command, Handle, How},
+    faults::{self, Fault, Faults},
+    observed,
+    plan::{MAX_PAYLOAD, Plan, node_id},
+    recorder::{Recorder, content, layout},
+    world::{World, Yielded},
+};
+use crate::checker::{
+    Account, Arrived, Client, Coverage, End, Item, LogFrame, NodeRecord, Outcome, Published, Recording,
+    StateSample, publish_payload,
+};
+
+/// What a run leaves.
+pub(super) struct Ended {
+    pub(super) recording: Recording,
+    pub(super) coverage: Coverage,
+    pub(super) trace: Vec<String>,
+}
+
+pub(super) type Build = Arc<dyn Fn(BusBuilder) -> BusBuilder + Send + Sync>;
+
+pub(super) struct Driver {
+    plan: Plan,
+    random: Rng,
+    build: Build,
+    world: World,
+    nodes: Vec<Node>,
+    clients: Vec<Handle>,
+    faults: Faults,
+}
+
+struct Node {
+    /// `None` once it was closed or dropped.
+    bus: Option<Bus>,
+    config: BusConfig,
+    recorder: Recorder,
+    record: NodeRecord,
+    /// The order of its publishes.
+    order: u64,
+    /// Whether a publish was dropped, so that its outcome is not known.
+    dropped_publish: bool,
+}
+
+/// What an outage takes at most to be noticed.
+const NOTICED: Duration = Duration::from_secs(1);
+
+impl Driver {
+    pub(super) async fn run(plan: Plan, build: Build) -> Ended {
+        let world = World::new(MemoryStore::new(plan.store.clone()));
+        let random = plan.random.clone();
+        let mut driver = Self {
+            plan,
+            random,
+            build,
+            world,
+            nodes: Vec::new(),
+            clients: Vec::new(),
+            faults: Faults::default(),
+        };
+        driver.begin().await;
+        for _ in 0..driver.plan.steps {
+            driver.step().await;
+        }
+        driver.settle().await;
+        driver.finish().await
+    }
+
+    async fn begin(&mut self) {
+        let capabilities = self.plan.store.capabilities;
+        let store = match (capabilities.replay, capabilities.dense_ids, capabilities.asks_held) {
+            (true, true, true) => "store: replay, dense ids, asks held",
+            (false, ..) => "store: no replay",
+            (_, false, _) => "store: ids with holes",
+            (.., false) => "store: cannot be asked",
+        };
+        self.world.count(store);
+        if self.plan.is_faultless() {
+            self.world.count("run: no faults");
+        }
+        self.world.note(format!(
+            "{store}, {} streams, faults {:?}",
+            self.world.store.stream_count(),
+            self.plan.faults
+        ));
+        for config in std::mem::take(&mut self.plan.nodes) {
+            self.join(config);
+        }
+        if self.plan.is_faultless() || self.random.bool() {
+            sleep(Duration::from_millis(50)).await;
+        }
+        for _ in 0..self.plan.clients {
+            let channels = self.some_channels();
+            self.listen(channels);
+        }
+        for _ in 0..self.plan.twins {
+            let channels = self.some_channels();
+            let node = self.random_node(Role::Full);
+            let stays = self.clients.len();
+            for twin in [None, Some(stays)] {
+                self.listen_at(node, channels.clone());
+                if let Some(client) = self.clients.last_mut() {
+                    client.twin = twin;
+                    client.is_twin = true;
+                }
+            }
+        }
+    }
+
+    async fn step(&mut self) {
+        self.end_faults(false);
+        for _ in 0..self.random.usize(..4) {
+            self.publish();
+        }
+        if !self.clients.is_empty() {
+            self.disturb_client();
+        }
+        if !self.plan.faults.is_empty() && self.random.u32(..100) < self.plan.fault_rate {
+            let fault = self.plan.faults[self.random.usize(..self.plan.faults.len())];
+            if self.strike(fault) {
+                self.world.note(format!("{fault:?}"));
+                if !faults::counts_itself(fault) {
+                    self.world.count(fault.name());
+                }
+            }
+        }
+        // Half of the steps follow at once, so that messages meet in a frame.
+        if self.random.bool() {
+            let pause = self.plan.pause.mul_f64(self.random.f64());
+            sleep(pause).await;
+        }
+        self.sample();
+    }
+
+    fn strike(&mut self, fault: Fault) -> bool {
+        let of_role =
+            |role| self.nodes.iter().filter(|node| node.bus.is_some() && node.config.role == role).count();
+        match fault {
+            Fault::Close | Fault::Die => {
+                if of_role(Role::Full) < 2 {
+                    return false;
+                }
+                let victim = self.random_node(Role::Full);
+                self.leave(victim, fault == Fault::Close);
+                true
+            }
+            Fault::Join => match self.plan.late_nodes.pop() {
+                Some(config) => {
+                    self.join(config.with_role(Role::Full));
+                    true
+                }
+                None => false,
+            },
+            _ => self.faults.strike(fault, &self.world, &mut self.random),
+        }
+    }
+
+    fn join(&mut self, config: BusConfig) {
+        let at = self.nodes.len();
+        let id = node_id(self.plan.seed, at);
+        self.world.note(format!("node {at} starts: {config:?}"));
+        let recorder = Recorder::new(self.world.store.backplane(), self.world.began);
+        let builder = Bus::builder(recorder.clone()).config(config.clone()).node(id);
+        let bus = (self.build)(builder).start().expect("the settings of a plan are good");
+        self.world.lock().yielded.push(Yielded::default());
+        let capabilities = self.plan.store.capabilities;
+        let ample_tail = config.max_tail_bytes > 1 << 20;
+        let record = NodeRecord {
+            id,
+            ended: None,
+            replay: capabilities.replay,
+            dense_ids: capabilities.dense_ids,
+            ring_bytes: Some(config.max_ring_bytes),
+            ring_age: config.max_ring_age,
+            tail_age: if ample_tail { config.max_tail_age } else { Duration::ZERO },
+            arrivals: Vec::new(),
+            up: Vec::new(),
+            states: Vec::new(),
+            samples: Vec::new(),
+            accounts: Vec::new(),
+        };
+        self.nodes.push(Node { bus: Some(bus), config, recorder, record, order: 0, dropped_publish: false });
+    }
+
+    fn leave(&mut self, at: usize, closes: bool) {
+        let deadline = Duration::from_millis(self.random.u64(..2000));
+        let node = &mut self.nodes[at];
+        node.record.ended = Some(self.world.began.elapsed());
+        let Some(bus) = node.bus.take() else { return };
+        self.world.note(format!("node {at} leaves, closing: {closes}"));
+        if closes {
+            tokio::spawn(async move {
+                bus.close(deadline).await;
+            });
+        }
+    }
+
+    fn publish(&mut self) {
+        let Some(at) = self.any_node() else { return };
+        let count = if self.random.u8(..6) == 0 { self.random.usize(2..6) } else { 1 };
+        let calls: Vec<_> = (0..count).map(|_| self.new_publish(at)).collect();
+        let kind = if count > 1 { 3 } else { self.random.u8(..3) };
+        let dropped = self.random.u8(..20) == 0;
+        let node = &mut self.nodes[at];
+        let Some(bus) = node.bus.clone() else { return };
+        let world = self.world.clone();
+        match kind {
+            0 | 1 => {
+                let (id, channel, bytes) = calls.into_iter().next().expect("one publish was made");
+                let publish = bus.publish(&channel, bytes);
+                if dropped {
+                    node.dropped_publish = true;
+                    world.ended(id, Outcome::Unconfirmed);
+                } else {
+                    tokio::spawn(async move { world.resolved(id, &publish.await) });
+                }
+            }
+            2 => {
+                let (id, channel, bytes) = calls.into_iter().next().expect("one publish was made");
+                match bus.enqueue(&channel, bytes) {
+                    Ok(receipt) => {
+                        tokio::spawn(async move { world.resolved(id, &receipt.await) });
+                    }
+                    Err(error) => world.resolved(id, &Err(error)),
+                }
+            }
+            _ => {
+                let ids: Vec<_> = calls.iter().map(|(id, ..)| *id).collect();
+                let publishes =
+                    bus.publish_many(calls.into_iter().map(|(_, channel, bytes)| (channel, bytes)));
+                tokio::spawn(async move {
+                    let mut failed = match publishes.await {
+                        Ok(()) => Vec::new(),
+                        Err(error) => error.failed,
+                    };
+                    for (place, id) in ids.into_iter().enumerate() {
+                        let error = failed.iter().position(|(index, _)| *index == place);
+                        let result = error.map_or(Ok(()), |error| Err(failed.swap_remove(error).1));
+                        world.resolved(id, &result);
+                    }
+                });
+            }
+        }
+    }
+
+    fn new_publish(&mut self, at: usize) -> (usize, String, bytes::Bytes) {
+        let channel = self.plan.channels[self.random.usize(..self.plan.channels.len())].clone();
+        let len = match self.random.u8(..40) {
+            0 => MAX_PAYLOAD + 1,
+            1..4 => self.random.usize(500..2500),
+            _ => self.random.usize(12..100),
+        };
+        self.record_publish(at, channel, len)
+    }
+
+    fn record_publish(&mut self, at: usize, channel: String, len: usize) -> (usize, String, bytes::Bytes) {
+        let node = &mut self.nodes[at];
+        node.order += 1;
+        let mut state = self.world.lock();
+        let id = state.publishes.len();
+        let bytes = publish_payload(id, len);
+        state.publishes.push(Published {
+            node: at,
+            stream: stream_of(&channel, self.plan.store.streams),
+            channel: channel.clone(),
+            order: node.order,
+            bytes: bytes.clone(),
+            began: self.world.began.elapsed(),
+            resolved: None,
+            outcome: Outcome::Unresolved,
+            in_log: false,
+        });
+        drop(state);
+        self.world.note(format!("publish {id} to {channel} at node {at}, {len} bytes"));
+        (id, channel, bytes)
+    }
+
+    fn disturb_client(&mut self) {
+        let at = self.random.usize(..self.clients.len());
+        let mut orders = Vec::new();
+        let is_twin = self.clients[at].is_twin;
+        let stays = is_twin && self.clients[at].twin.is_none();
+        match self.random.u8(..12) {
+            0..5 => orders.push(Command::Read(self.random.u64(..20))),
+            5 => orders.push(Command::Read(1)),
+            6 | 7 if !stays => {
+                let how = match self.random.u8(..10) {
+                    0..6 => How::Own,
+                    6..9 => How::Earlier(self.random.usize(..4)),
+                    _ if is_twin || self.plan.is_faultless() => How::Own,
+                    _ => How::Forged(self.forged_cursor(at)),
+                };
+                orders.push(self.hop(how));
+            }
+            8 if !is_twin => {
+                let channel = self.plan.channels[self.random.usize(..self.plan.channels.len())].clone();
+                let listens = self.clients[at].shared().channels.contains(&channel);
+                orders.push(if listens { Command::Remove(channel) } else { Command::Add(channel) });
+            }
+            _ => orders.push(Command::Read(1000)),
+        }
+        orders.into_iter().for_each(|order| self.clients[at].order(order));
+    }
+
+    fn hop(&mut self, how: How) -> Command {
+        let to = self.random_node(Role::Full);
+        let bus = self.nodes[to].bus.clone().expect("a node that was just picked is there");
+        if self.nodes[to].order == 0 && to > 3 {
+            self.world.count("hop: to a fresh node");
+        }
+        Command::Hop { to, bus, how }
+    }
+
+    fn forged_cursor(&mut self, client: usize) -> Cursor {
+        let ours = self.plan.store.streams;
+        let other = self.random.u8(..8) == 0;
+        let count = if other { ours.saturating_add(1) } else { ours };
+        let mut cursor = Cursor::new(count);
+        let channels = self.clients[client].shared().channels.clone();
+        for channel in channels {
+            let stream = stream_of(&channel, ours);
+            let (epoch, id) = self.world.store.head(stream);
+            let position = Position {
+                epoch: Epoch(match self.random.u8(..6) {
+                    0 => self.random.u64(..=epoch.0),
+                    1 => epoch.0 + self.random.u64(1..100),
+                    _ => epoch.0,
+                }),
+                id: PayloadId(
+                    id.map_or(0, |id| id.0).saturating_add(self.random.u64(..20)).saturating_sub(10),
+                ),
+                index: [0, 1, 7, Position::WHOLE, Position::TOLD][self.random.usize(..5)],
+            };
+            let stem = (self.random.u8(..6) == 0).then(|| (Epoch(self.random.u64(..=epoch.0)), PayloadId(3)));
+            match self.random.u8(..8) {
+                0 => cursor.set(stream, CursorEntry::Unpositioned),
+                1 => {}
+                _ => cursor.set(stream, CursorEntry::At { position, stem }),
+            }
+        }
+        cursor
+    }
+
+    fn some_channels(&mut self) -> Vec<String> {
+        let mut channels = self.plan.channels.clone();
+        self.random.shuffle(&mut channels);
+        let count = self.random.usize(1..=channels.len());
+        channels.truncate(count);
+        channels
+    }
+
+    fn listen(&mut self, channels: Vec<String>) {
+        let node = self.random_node(Role::Full);
+        self.listen_at(node, channels);
+    }
+
+    fn listen_at(&mut self, node: usize, channels: Vec<String>) {
+        let Some(bus) = &self.nodes[node].bus else { return };
+        let client = Handle::start(&self.world, self.clients.len(), node, bus, channels);
+        if self.random.bool() {
+            client.order(Command::Read(u64::MAX));
+        }
+        self.clients.push(client);
+    }
+
+    /// A node that is there.
+    fn random_node(&mut self, role: Role) -> usize {
+        let there = |(_, node): &(usize, &Node)| node.bus.is_some() && node.config.role == role;
+        let nodes: Vec<_> = self.nodes.iter().enumerate().filter(there).map(|(at, _)| at).collect();
+        nodes[self.random.usize(..nodes.len())]
+    }
+
+    fn any_node(&mut self) -> Option<usize> {
+        let nodes: Vec<_> =
+            self.nodes.iter().enumerate().filter(|(_, node)| node.bus.is_some()).map(|(at, _)| at).collect();
+        (!nodes.is_empty()).then(|| nodes[self.random.usize(..nodes.len())])
+    }
+
+    /// Ends faults; looks first whether the nodes noticed the outages.
+    fn end_faults(&mut self, all: bool) {
+        for (stream, since) in self.faults.due(all) {
+            if since.elapsed() < NOTICED {
+                continue;
+            }
+            let at = self.world.began.elapsed();
+            for node in self.nodes.iter_mut().filter(|node| node.config.role == Role::Full) {
+                let Some(bus) = &node.bus else { continue };
+                let up = bus.state().current().get(stream.index()).is_some_and(StreamState::is_up);
+                node.record.states.push(StateSample { at, stream, up });
+            }
+        }
+        self.faults.end(&self.world, all);
+    }
+
+    /// Looks at the budgets.
+    fn sample(&mut self) {
+        for node in &mut self.nodes {
+            let Some(bus) = &node.bus else { continue };
+            let samples = observed::budgets(bus, &node.config);
+            if node.record.samples.is_empty() {
+                node.record.samples = samples;
+                continue;
+            }
+            for (kept, seen) in node.record.samples.iter_mut().zip(samples) {
+                kept.used = kept.used.max(seen.used);
+            }
+        }
+    }
+
+    /// Ends all faults, and waits until nothing more happens.
+    async fn settle(&mut self) {
+        self.end_faults(true);
+        self.world.note("faults are off");
+        for at in 0..self.clients.len() {
+            self.clients[at].order(Command::Read(u64::MAX));
+            let node = self.clients[at].shared().node;
+            if self.nodes[node].bus.is_none() {
+                let hop = self.hop(How::Own);
+                self.clients[at].order(hop);
+            }
+        }
+        self.wait_for_publishes().await;
+        // A frame of another stream count, and a fatal error, are felt for a minute.
+        sleep(Duration::from_secs(140)).await;
+        let mut markers = Vec::new();
+        for stream in self.world.store.streams() {
+            let channel = self.plan.markers[stream.index()].clone();
+            for client in &self.clients {
+                let streams = self.plan.store.streams;
+                let follows =
+                    client.shared().channels.iter().any(|channel| stream_of(channel, streams) == stream);
+                if follows {
+                    client.order(Command::Add(channel.clone()));
+                }
+            }
+        }
+        sleep(Duration::from_millis(10)).await;
+        for stream in self.world.store.streams() {
+            for at in 0..self.nodes.len() {
+                let Some(bus) = self.nodes[at].bus.clone() else { continue };
+                let channel = self.plan.markers[stream.index()].clone();
+                let (id, channel, bytes) = self.record_publish(at, channel, 12);
+                markers.push((id, channel.clone()));
+                let world = self.world.clone();
+                let publish = bus.publish(&channel, bytes);
+                tokio::spawn(async move { world.resolved(id, &publish.await) });
+            }
+        }
+        self.wait_for_publishes().await;
+        let deadline = Instant::now() + Duration::from_secs(40);
+        while Instant::now() < deadline && !self.markers_are_seen(&markers) {
+            sleep(Duration::from_millis(200)).await;
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+
+    async fn wait_for_publishes(&self) {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        let open =
+            || self.world.lock().publishes.iter().any(|publish| publish.outcome == Outcome::Unresolved);
+        while Instant::now() < deadline && open() {
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    fn markers_are_seen(&self, markers: &[(usize, String)]) -> bool {
+        self.clients.iter().all(|client| {
+            let shared = client.shared();
+            let mut of_client = markers.iter().filter(|(_, channel)| shared.channels.contains(channel));
+            of_client.all(|(id, _)| {
+                let bytes = publish_payload(*id, 12);
+                shared
+                    .items
+                    .iter()
+                    .rev()
+                    .any(|item| matches!(item, Item::Message(message) if message.bytes == bytes))
+            })
+        })
+    }
+
+    async fn finish(mut self) -> Ended {
+        let mut recording = Recording { resolve_within: Duration::from_secs(250), ..Recording::default() };
+        let streams = self.plan.store.streams;
+        for (at, node) in self.nodes.iter_mut().enumerate() {
+            let Some(bus) = &node.bus else { continue };
+            let states = bus.state().current();
+            node.record.up = states.iter().map(StreamState::is_up).collect();
+            for (stream, state) in states.iter().enumerate().filter(|(_, state)| !state.is_up()) {
+                self.world.note(format!("node {at}, stream {stream} is {state:?}"));
+            }
+        }
+        let mut ends = Vec::new();
+        for client in &self.clients {
+            let mut end = Vec::new();
+            if let Some(cursor) = client.cursor().await {
+                for (stream, entry) in cursor.entries() {
+                    let (epoch, Some(id)) = self.world.store.head(stream) else { continue };
+                    let cursor = match entry {
+                        CursorEntry::At { position, .. } => Some(*position),
+                        CursorEntry::Unpositioned => None,
+                    };
+                    end.push(End { stream, cursor, head: (epoch, id) });
+                }
+            }
+            ends.push(end);
+        }
+        for (client, end) in std::mem::take(&mut self.clients).into_iter().zip(ends) {
+            recording.clients.push(Client { end, ..client.end().await });
+        }
+        for at in 0..self.nodes.len() {
+            self.account(at);
+            if let Some(bus) = self.nodes[at].bus.take() {
+                bus.close(Duration::from_secs(5)).await;
+            }
+        }
+        sleep(Duration::from_secs(1)).await;
+        let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        recording.left_over = vec![("tasks", tasks), ("receptions", self.world.store.open_receptions())];
+        for stream in self.world.store.streams() {
+            let layout = layout(streams);
+            for entry in self.world.store.log(stream) {
+                recording.log.push(LogFrame {
+                    stream,
+                    epoch: entry.epoch,
+                    id: entry.id,
+                    content: content(&entry.bytes, &layout),
+                    forgotten_in: entry.forgotten_in,
+                    injected: self.faults.injected.contains(&(stream, entry.epoch, entry.id)),
+                });
+            }
+        }
+        for node in self.nodes {
+            recording.nodes.push(node.record);
+        }
+        let mut state = self.world.lock();
+        recording.publishes = std::mem::take(&mut state.publishes);
+        Ended {
+            recording,
+            coverage: std::mem::take(&mut state.coverage),
+            trace: std::mem::take(&mut state.trace),
+        }
+    }
+    /// Compares the counters of a node with what was observed.
+    fn account(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        let arrivals = std::mem::take(&mut node.recorder.lock().arrivals);
+        node.record.arrivals = arrivals;
+        let Some(bus) = &node.bus else { return };
+        let counters = bus.counters();
+        let arrived = Arrived::at(&node.record, self.plan.store.streams.get());
+        let mut state = self.world.lock();
+        let yielded = state.yielded[at];
+        observed::count_look_ups(&counters, &mut state.coverage);
+        node.record.accounts = observed::arrivals(&counters, &arrived, &yielded);
+        if !node.dropped_publish {
+            node.record.accounts.extend(observed::outcomes(&counters, at, &state.publishes));
+        }
+        let rewound = node.recorder.lock().rewound;
+        node.record.accounts.push(Account { what: "rewound", counted: counters.rewound, observed: rewound });
+    }
+}

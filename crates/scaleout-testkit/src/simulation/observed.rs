@@ -1,0 +1,69 @@
+//! A bus's own figures beside what the run saw.
+
+use scaleout_core::{Bus, BusConfig, Counters, ErrorKind};
+
+use super::world::Yielded;
+use crate::checker::{Account, Arrived, Coverage, Outcome, Published, Reason, Sample};
+
+/// How much of its budgets a bus uses.
+pub(super) fn budgets(bus: &Bus, config: &BusConfig) -> Vec<Sample> {
+    let usage = bus.usage();
+    let sample = |what, used: usize, limit: usize| Sample { what, used: used as u64, limit: limit as u64 };
+    vec![
+        sample("queue messages", usage.queue_messages, config.max_queue_messages),
+        sample("queue bytes", usage.queue_bytes, config.max_queue_bytes),
+        sample("tail bytes", usage.tail_bytes, config.max_tail_bytes),
+        sample("ring bytes", usage.ring_bytes, config.max_ring_bytes),
+    ]
+}
+
+/// Counters of what a node received and handed out.
+pub(super) fn arrivals(counters: &Counters, arrived: &Arrived, yielded: &Yielded) -> Vec<Account> {
+    let gaps = |reason: Reason| yielded.gaps[reason as usize];
+    vec![
+        account("duplicates", counters.duplicates, arrived.copies + arrived.repeated),
+        account("foreign", counters.foreign, arrived.foreign),
+        account("unreadable", counters.unreadable, arrived.unreadable),
+        account("mislaid", counters.mislaid, arrived.other_layout),
+        account("empty", counters.empty, arrived.empty),
+        account("received", counters.received, arrived.messages),
+        account("delivered", counters.delivered, yielded.messages),
+        account("gaps_lost", counters.gaps_lost, gaps(Reason::Lost)),
+        account("gaps_reset", counters.gaps_reset, gaps(Reason::Reset)),
+        account("gaps_expired", counters.gaps_expired, gaps(Reason::Expired)),
+        account("gaps_lagged", counters.gaps_lagged, gaps(Reason::Lagged)),
+    ]
+}
+
+/// Counters of how the publishes of a node ended.
+pub(super) fn outcomes(counters: &Counters, node: usize, publishes: &[Published]) -> Vec<Account> {
+    let ended = |outcome: &dyn Fn(Outcome) -> bool| {
+        publishes.iter().filter(|publish| publish.node == node && outcome(publish.outcome)).count() as u64
+    };
+    let refused = |kind: ErrorKind| ended(&|outcome| outcome == Outcome::Refused(kind));
+    vec![
+        account("published", counters.published, ended(&|outcome| outcome == Outcome::Ok)),
+        account("unconfirmed", counters.unconfirmed, ended(&|outcome| outcome == Outcome::Unconfirmed)),
+        account("refused", counters.refused, refused(ErrorKind::QueueFull)),
+        account("unavailable", counters.unavailable, refused(ErrorKind::Unavailable)),
+        account("expired", counters.expired, refused(ErrorKind::Expired)),
+        account("dropped", counters.dropped, refused(ErrorKind::Dropped)),
+    ]
+}
+
+/// Which rows of the look-up table were met, and how often frames were sent again to a store that forgot them.
+pub(super) fn count_look_ups(counters: &Counters, coverage: &mut Coverage) {
+    coverage.count("look-up: in ring", counters.lookups_in_ring);
+    coverage.count("look-up: older", counters.lookups_older);
+    coverage.count("look-up: expired", counters.lookups_expired);
+    coverage.count("look-up: ahead", counters.lookups_ahead);
+    coverage.count("look-up: reset", counters.lookups_reset);
+    coverage.count("look-up: absent", counters.lookups_absent);
+    coverage.count("look-up: unpositioned", counters.lookups_unpositioned);
+    coverage.count("rewound", counters.rewound);
+    coverage.count("repaired", counters.repaired);
+}
+
+fn account(what: &'static str, counted: u64, observed: u64) -> Account {
+    Account { what, counted, observed }
+}

@@ -1,0 +1,94 @@
+//! A chat on many nodes; `--help` tells the options, the library's `chat` module the protocol.
+
+use std::{error::Error, io::IsTerminal, process::ExitCode};
+
+use clap::Parser;
+use scaleout_core::Bus;
+use scaleout_examples::chat::{Backplanes, NodeAddress, Options, Settings, serve};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_max_level(options.log)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .init();
+    match run(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("chat: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    let backplanes: Backplanes = options.backplane.parse().map_err(|e| format!("--backplane: {e}"))?;
+    if let ([_], Backplanes::Memory(_)) = (options.nodes.as_slice(), &backplanes) {
+        tracing::warn!("one node over memory: it reaches nobody else; give more than one --node");
+    }
+    let mut starting = Vec::new();
+    let mut nodes = Vec::new();
+    for address in &options.nodes {
+        let listener =
+            TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
+        let address = listener.local_addr()?;
+        let bus = Bus::builder_from(backplanes.connection()).config(options.bus_config()).connect().await?;
+        tracing::info!(%address, node = %bus.node(), app = %options.app, "node started");
+        nodes.push(NodeAddress { address: address.to_string(), node: Some(bus.node()) });
+        starting.push((address, listener, bus));
+    }
+    nodes.extend(options.peers.into_iter().map(|address| NodeAddress { address, node: None }));
+
+    let stopping = watch::Sender::new(false);
+    let mut serving = JoinSet::new();
+    for (address, listener, bus) in starting {
+        let mut stopped = stopping.subscribe();
+        let stop = async move {
+            // An error says that the sender is gone, which is a stop as well.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
+        serving.spawn(serve(listener, bus, Settings { nodes: nodes.clone(), ..Settings::default() }, stop));
+        // On stdout, for people to click and for scripts to read.
+        println!("listening on http://{address}");
+    }
+
+    let mut failure = None;
+    let mut signal = Box::pin(signal());
+    loop {
+        tokio::select! {
+            told = &mut signal, if !*stopping.borrow() => {
+                tracing::info!("stopping; clients are told to reconnect");
+                failure = told.err().map(Into::into);
+                stopping.send_replace(true);
+            }
+            served = serving.join_next() => {
+                let Some(served) = served else { break };
+                // One node that ended, ends all: the process is restarted as a whole.
+                stopping.send_replace(true);
+                if let Err(error) = served.map_err(Into::into).and_then(|served| served.map_err(Box::<dyn Error>::from)) {
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// Resolves at Ctrl-C, and on Unix at SIGTERM.
+async fn signal() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}

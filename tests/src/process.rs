@@ -1,0 +1,87 @@
+//! The chat's binary, built and started by the test, and gone with it.
+
+use std::{
+    env,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::OnceLock,
+};
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+
+use crate::DEADLINE;
+
+/// A running chat.
+#[derive(Debug)]
+pub struct ChatProcess {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl ChatProcess {
+    /// A command that runs the chat with these options; it dies with its handle.
+    #[must_use]
+    pub fn command(options: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(options).kill_on_drop(true);
+        command
+    }
+
+    /// Starts the chat.
+    #[must_use]
+    pub fn start(options: &[&str]) -> Self {
+        let mut child =
+            Self::command(options).stdout(Stdio::piped()).spawn().expect("the binary was just built");
+        let stdout = child.stdout.take().expect("it is piped");
+        Self { child, lines: BufReader::new(stdout).lines() }
+    }
+
+    /// The address of the next node that it prints.
+    pub async fn address(&mut self) -> SocketAddr {
+        let line = timeout(DEADLINE, self.lines.next_line()).await.expect("a line in time").expect("UTF-8");
+        let line = line.expect("the chat runs");
+        let address = line.strip_prefix("listening on http://").and_then(|address| address.parse().ok());
+        address.unwrap_or_else(|| panic!("no address in {line:?}"))
+    }
+
+    /// Sends it SIGTERM.
+    pub async fn terminate(&self) {
+        let id = self.child.id().expect("it runs").to_string();
+        let status = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill is on every Unix");
+        assert!(status.success(), "no process {id}");
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        timeout(DEADLINE, self.child.wait()).await.expect("it ends in time").expect("it can be waited for")
+    }
+}
+
+/// The path of the binary, built once per test process: cargo builds no examples of other packages for a test.
+fn binary() -> &'static PathBuf {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let options = ["build", "-p", "scaleout-examples", "--example", "chat", "--message-format", "json"];
+        let built = std::process::Command::new(cargo)
+            .args(options)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("cargo runs");
+        assert!(built.status.success(), "the chat does not build");
+        let told = String::from_utf8(built.stdout).expect("cargo writes JSON");
+        let artifact = |line: &str| {
+            let json: Value = serde_json::from_str(line).ok()?;
+            let is_chat = json["target"]["name"] == "chat";
+            json["executable"].as_str().filter(|_| is_chat).map(PathBuf::from)
+        };
+        told.lines().find_map(artifact).expect("cargo names what it built")
+    })
+}
