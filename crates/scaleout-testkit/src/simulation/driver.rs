@@ -42,6 +42,8 @@ pub(super) struct Driver {
     faults: Faults,
     /// The node whose receptions are held back, until when, and whether the store forks then.
     stalled: Option<(Instant, usize, bool)>,
+    /// How often a node stalled.
+    stalls: u32,
 }
 
 struct Node {
@@ -57,6 +59,9 @@ struct Node {
     /// Whether its receptions were ever held back, so that it may not notice an outage at once.
     stalled: bool,
 }
+
+/// Stalls of a run, each of at most two seconds: together shorter than any wait for a cursor that is ahead.
+const MAX_STALLS: u32 = 2;
 
 /// What an outage takes at most to be noticed.
 const NOTICED: Duration = Duration::from_secs(1);
@@ -74,6 +79,7 @@ impl Driver {
             clients: Vec::new(),
             faults: Faults::default(),
             stalled: None,
+            stalls: 0,
         };
         driver.begin().await;
         for _ in 0..driver.plan.steps {
@@ -183,9 +189,10 @@ impl Driver {
 
     /// Holds a node's receptions back for less than the shortest wait for a cursor that is ahead.
     fn stall(&mut self, node: usize, forks: bool) -> bool {
-        if self.stalled.is_some() {
+        if self.stalled.is_some() || self.stalls == MAX_STALLS {
             return false;
         }
+        self.stalls += 1;
         self.nodes[node].recorder.hold(true);
         self.nodes[node].stalled = true;
         let until = Instant::now() + Duration::from_millis(self.random.u64(1..2000));

@@ -133,7 +133,7 @@ fn node_config(random: &mut Rng, at: usize) -> BusConfig {
         config = config.with_max_frame_bytes(if one_in(2) { 150 } else { 600 });
     }
     if one_in(2) {
-        config = config.with_ahead_wait(Duration::from_secs(3));
+        config = config.with_ahead_wait(Duration::from_secs(5));
     }
     if one_in(6) && at > 1 {
         config = config.with_role(Role::PublishOnly);
