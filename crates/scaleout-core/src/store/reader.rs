@@ -44,6 +44,9 @@ pub(super) struct Reader {
     waiting: Option<Box<Waiting>>,
     /// Whether the signal lists this stream.
     signalled: bool,
+    /// Whether it was reset: its client may have seen what a fork took from an earlier epoch, so that its place must not
+    /// be named there.
+    reset: bool,
 }
 
 /// A channel with a message to read.
@@ -154,6 +157,7 @@ impl Store {
             told: None,
             waiting: None,
             signalled: false,
+            reset: false,
         };
         ReaderKey::new(self.readers.insert(reader))
     }
@@ -231,6 +235,7 @@ impl Store {
     /// Now is the store's last known head where this node has not reached it yet: what lies before may be copies, in
     /// another epoch, of what the client had before.
     fn restart(&mut self, key: ReaderKey, reason: GapReason, asked: CursorEntry) {
+        self.readers[key.index()].reset = true;
         self.readers[key.index()].told = Some(Box::new(Untold { reason, frames: None, asked }));
         match (self.timeline.current(), self.known_head) {
             (None, _) => {
@@ -371,7 +376,7 @@ impl Store {
             && self.gone.may_have_lost(self.channels.hash_of(channel), passed);
         if lost && self.readers[key.index()].told.is_none() {
             let frames = Some(self.first - place.ordinal());
-            let told = Untold { reason: GapReason::Lagged, frames, asked: self.entry_at(passed) };
+            let told = Untold { reason: GapReason::Lagged, frames, asked: self.entry_at(key, passed) };
             self.readers[key.index()].told = Some(Box::new(told));
         }
         self.make_ready(key, channel, subscriber, place);
@@ -431,9 +436,9 @@ impl Store {
             return untold.asked;
         }
         match &reader.waiting {
-            None if self.mutation.is(Mutant::IdleCursorStays) => self.entry_at(reader.passed),
-            None if reader.is_pending(self.holes_end()) => self.entry_at(reader.passed),
-            None => self.entry_at(self.end_position()),
+            None if self.mutation.is(Mutant::IdleCursorStays) => self.entry_at(key, reader.passed),
+            None if reader.is_pending(self.holes_end()) => self.entry_at(key, reader.passed),
+            None => self.entry_at(key, self.end_position()),
             Some(waiting) => match waiting.position {
                 Some(position) => CursorEntry::At { position, stem: waiting.stem },
                 None => CursorEntry::Unpositioned,
@@ -441,8 +446,9 @@ impl Store {
         }
     }
 
-    fn entry_at(&self, position: Position) -> CursorEntry {
-        let position = self.timeline.canonical(position);
+    fn entry_at(&self, key: ReaderKey, position: Position) -> CursorEntry {
+        let was_reset = self.readers[key.index()].reset;
+        let position = if was_reset { position } else { self.timeline.canonical(position) };
         CursorEntry::At { position, stem: self.timeline.stem(position) }
     }
 

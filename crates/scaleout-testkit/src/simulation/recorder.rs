@@ -1,6 +1,7 @@
 //! What crosses the seam: a backplane that writes down what its receptions yield.
 
 use std::{
+    collections::BTreeSet,
     num::NonZeroU16,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -9,7 +10,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
 
 use scaleout_core::{
-    AppName, Backplane, Capabilities, Error, ErrorKind, Event, FrameId, MemoryBackplane, Start, StreamIndex,
+    AppName, Backplane, Capabilities, Error, ErrorKind, Event, FrameId, MemoryBackplane, NodeId, Start,
+    StreamIndex,
     frame::{Frame, Layout},
 };
 use tokio::{sync::watch, time::Instant};
@@ -31,8 +33,20 @@ pub(super) struct Record {
     pub(super) arrivals: Vec<Arrival>,
     /// Frames that are still to arrive with a broken byte.
     pub(super) to_break: usize,
+    /// Frames that this node cannot read, nor any copy of them.
+    broken: BTreeSet<(StreamIndex, NodeId, u64)>,
     /// Sends answered `Rewound`.
     pub(super) rewound: u64,
+}
+
+impl Record {
+    /// Whether a frame arrives broken.
+    fn breaks(&mut self, frame: (StreamIndex, NodeId, u64)) -> bool {
+        if self.to_break > 0 && self.broken.insert(frame) {
+            self.to_break -= 1;
+        }
+        self.broken.contains(&frame)
+    }
 }
 
 impl Recorder {
@@ -62,8 +76,9 @@ impl Recorder {
                 (ArrivalKind::Opened { epoch, after, head, unbroken }, event)
             }
             Event::Payload { id, mut bytes } => {
-                if record.to_break > 0 && matches!(content(&bytes, &layout), Content::Frame(_)) {
-                    record.to_break -= 1;
+                if let Content::Frame(frame) = content(&bytes, &layout)
+                    && record.breaks((stream, frame.node, frame.number))
+                {
                     bytes = broken(&bytes);
                 }
                 let kind = ArrivalKind::Payload { id, len: bytes.len(), content: content(&bytes, &layout) };
