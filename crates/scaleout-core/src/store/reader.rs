@@ -44,6 +44,9 @@ pub(super) struct Reader {
     waiting: Option<Box<Waiting>>,
     /// Whether the signal lists this stream.
     signalled: bool,
+    /// Whether it was reset: its client may have seen what a fork took from an earlier epoch, so that its place must not
+    /// be named there.
+    reset: bool,
 }
 
 /// A channel with a message to read.
@@ -154,6 +157,7 @@ impl Store {
             told: None,
             waiting: None,
             signalled: false,
+            reset: false,
         };
         ReaderKey::new(self.readers.insert(reader))
     }
@@ -229,6 +233,7 @@ impl Store {
     /// Now is the store's last known head where this node has not reached it yet: what lies before may be copies, in
     /// another epoch, of what the client had before.
     fn restart(&mut self, key: ReaderKey, reason: GapReason, before: CursorEntry) {
+        self.readers[key.index()].reset = true;
         self.tell(key, Told { reason, frames: None, before });
         match (self.timeline.current(), self.known_head) {
             (None, _) => {
@@ -395,7 +400,7 @@ impl Store {
             && let Some(edge) = self.edge
         {
             let frames = Some(self.first - place.ordinal());
-            self.tell(key, Told { reason: GapReason::Lagged, frames, before: self.entry_at(passed) });
+            self.tell(key, Told { reason: GapReason::Lagged, frames, before: self.entry_at(key, passed) });
             (place, passed) = (first, passed.max(edge));
             self.drop_evicted(key);
         }
@@ -453,8 +458,8 @@ impl Store {
         let reader = &self.readers[key.index()];
         match (&reader.told, &reader.waiting) {
             (Some(told), _) => told.before,
-            (None, None) if self.mutation.is(Mutant::IdleCursorStays) => self.entry_at(reader.passed),
-            (None, None) => self.entry_at(self.standing(key).1),
+            (None, None) if self.mutation.is(Mutant::IdleCursorStays) => self.entry_at(key, reader.passed),
+            (None, None) => self.entry_at(key, self.standing(key).1),
             (None, Some(waiting)) => match waiting.position {
                 Some(position) => CursorEntry::At { position, stem: waiting.stem },
                 None => CursorEntry::Unpositioned,
@@ -491,8 +496,9 @@ impl Store {
         self.holes.get(index).filter(|hole| next.is_none_or(|next| hole.place <= next))
     }
 
-    fn entry_at(&self, position: Position) -> CursorEntry {
-        let position = self.timeline.canonical(position);
+    fn entry_at(&self, key: ReaderKey, position: Position) -> CursorEntry {
+        let was_reset = self.readers[key.index()].reset;
+        let position = if was_reset { position } else { self.timeline.canonical(position) };
         CursorEntry::At { position, stem: self.timeline.stem(position) }
     }
 
