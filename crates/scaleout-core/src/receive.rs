@@ -379,3 +379,6 @@ impl Numbers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -252,7 +252,9 @@ impl Store {
             };
         }
         if self.edge.is_none() {
-            let edge = Position::before(epoch, id);
+            // What is missing behind the head is a hole, and no matter of where a backlog begins.
+            let begin = Position::before(epoch, id);
+            let edge = self.filling.filter(|head| *head < begin).unwrap_or(begin);
             (self.edge, self.origin) = (Some(edge), Some(edge));
         }
         self.entry_bytes += entry.cost();

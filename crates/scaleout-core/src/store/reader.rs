@@ -50,6 +50,9 @@ pub(super) struct Reader {
     waiting: Option<Box<Waiting>>,
     /// Whether the signal lists this stream.
     signalled: bool,
+    /// Whether it was reset: its client may have seen what a fork took from an earlier epoch, so that its place must not
+    /// be named there.
+    reset: bool,
 }
 
 /// A gap that a look-up found.
@@ -141,6 +144,7 @@ impl Store {
             told: None,
             waiting: None,
             signalled: false,
+            reset: false,
         };
         ReaderKey::new(self.readers.insert(reader))
     }
@@ -216,7 +220,8 @@ impl Store {
     /// Now is the store's last known head where this node has not reached it yet: what lies before may be copies, in
     /// another epoch, of what the client had before.
     fn restart(&mut self, key: ReaderKey, reason: GapReason, before: CursorEntry) {
-        self.readers[key.index()].told = Some(Box::new(Told { reason, frames: None, before }));
+        self.readers[key.index()].reset = true;
+        self.tell(key, Told { reason, frames: None, before });
         match (self.timeline.current(), self.known_head) {
             (None, _) => {
                 self.unopened.insert(key);
@@ -257,8 +262,9 @@ impl Store {
                 let is_known = self.origin.is_some_and(|origin| self.is_behind(position, origin));
                 let before = CursorEntry::At { position, stem };
                 if self.is_behind(position, edge) {
-                    let told = Told { reason: GapReason::Lost, frames: None, before };
-                    self.readers[key.index()].told = (!is_known).then(|| Box::new(told));
+                    if !is_known {
+                        self.tell(key, Told { reason: GapReason::Lost, frames: None, before });
+                    }
                     self.stand_at(key, self.place_of(position), position);
                     return LookUp::InRing;
                 }
@@ -272,8 +278,7 @@ impl Store {
                         let end = edge.id.0.saturating_add(edge.is_whole().into());
                         end.saturating_sub(from.id.0)
                     });
-                    let told = Told { reason: GapReason::Expired, frames, before };
-                    self.readers[key.index()].told = Some(Box::new(told));
+                    self.tell(key, Told { reason: GapReason::Expired, frames, before });
                 }
                 // Of its channels nothing is lost: it stands at the edge, or before a hole that it has to be told of.
                 let first = Place::entry(self.first);
@@ -283,6 +288,15 @@ impl Store {
                 }
                 LookUp::Older { expired }
             }
+        }
+    }
+
+    /// Makes a gap the next thing a reader is given. One that it was not given yet covers this one too.
+    fn tell(&mut self, key: ReaderKey, told: Told) {
+        match &mut self.readers[key.index()].told {
+            // Nobody has counted both.
+            Some(first) => first.frames = None,
+            none => *none = Some(Box::new(told)),
         }
     }
 
@@ -372,16 +386,8 @@ impl Store {
         if self.gone.may_have_lost(self.channels.hash_of(channel), passed)
             && let Some(edge) = self.edge
         {
-            let lagged = Told {
-                reason: GapReason::Lagged,
-                frames: Some(self.first - place.ordinal()),
-                before: self.entry_at(passed),
-            };
-            match &mut self.readers[key.index()].told {
-                // It covers this too, and nobody has counted that.
-                Some(told) => told.frames = None,
-                told => *told = Some(Box::new(lagged)),
-            }
+            let frames = Some(self.first - place.ordinal());
+            self.tell(key, Told { reason: GapReason::Lagged, frames, before: self.entry_at(key, passed) });
             (place, passed) = (first, passed.max(edge));
             self.drop_evicted(key);
         }
@@ -439,8 +445,8 @@ impl Store {
         let reader = &self.readers[key.index()];
         match (&reader.told, &reader.waiting) {
             (Some(told), _) => told.before,
-            (None, None) if self.mutation.is(Mutant::IdleCursorStays) => self.entry_at(reader.passed),
-            (None, None) => self.entry_at(self.standing(key).1),
+            (None, None) if self.mutation.is(Mutant::IdleCursorStays) => self.entry_at(key, reader.passed),
+            (None, None) => self.entry_at(key, self.standing(key).1),
             (None, Some(waiting)) => match waiting.position {
                 Some(position) => CursorEntry::At { position, stem: waiting.stem },
                 None => CursorEntry::Unpositioned,
@@ -477,8 +483,9 @@ impl Store {
         self.holes.get(index).filter(|hole| next.is_none_or(|next| hole.place <= next))
     }
 
-    fn entry_at(&self, position: Position) -> CursorEntry {
-        let position = self.timeline.canonical(position);
+    fn entry_at(&self, key: ReaderKey, position: Position) -> CursorEntry {
+        let was_reset = self.readers[key.index()].reset;
+        let position = if was_reset { position } else { self.timeline.canonical(position) };
         CursorEntry::At { position, stem: self.timeline.stem(position) }
     }
 
