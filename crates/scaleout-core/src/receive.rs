@@ -173,7 +173,7 @@ impl Inbox {
         let skips =
             |id: &PayloadId| head.0 == epoch && !self.replay && self.last.is_none_or(|last| last < *id);
         let skipped = head.1.filter(skips);
-        self.note_hole(store, now, skipped.map(|id| Position { epoch, id, index: Position::TOLD }), None);
+        self.note_hole(store, now, skipped.map(|id| Position::behind(epoch, id)), None);
         if let Some(id) = skipped {
             store.skip_to(id);
             self.last = Some(id);
