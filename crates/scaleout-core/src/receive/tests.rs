@@ -2,9 +2,9 @@ use std::{num::NonZeroU16, sync::Arc};
 
 use super::*;
 use crate::{
-    CursorEntry, StreamIndex,
+    CursorEntry, Received as Item, StreamIndex,
     frame::{FrameHead, encode_message, seal},
-    store::{Asked, Item, ReaderKey},
+    store::{Asked, ReaderKey},
     subscription::Signal,
 };
 
