@@ -7,8 +7,10 @@
 
 mod channels;
 mod gone;
+mod pending;
 mod place;
 mod reader;
+mod subscribers;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -32,7 +34,7 @@ use self::{
 };
 use crate::{Epoch, NodeId, PayloadId, Position, StreamIndex, mutant::Mutation};
 
-pub(crate) use self::reader::{Asked, Item, LookUp, Notified, ReaderKey};
+pub(crate) use self::reader::{Asked, LookUp, Notified, ReaderKey};
 
 /// The ring of one stream, and everybody who reads it.
 #[derive(Debug)]

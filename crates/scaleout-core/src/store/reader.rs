@@ -1,10 +1,16 @@
 //! Readers: one subscription's part of one stream.
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, task::Waker, time::Duration};
+use std::{sync::Arc, task::Waker, time::Duration};
 
-use super::{Appended, Store, Touched, channels::ChannelKey, place::Place, timeline::Judgement};
+use super::{
+    Appended, Store, Touched,
+    channels::ChannelKey,
+    pending::{Pending, Ready},
+    place::Place,
+    timeline::Judgement,
+};
 use crate::{
-    CursorEntry, Gap, GapReason, Message, Position, mutant::Mutant, store::timeline::Stem,
+    CursorEntry, Gap, GapReason, Message, Position, Received, mutant::Mutant, store::timeline::Stem,
     subscription::Signal,
 };
 
@@ -13,7 +19,7 @@ use crate::{
 pub(crate) struct ReaderKey(u32);
 
 impl ReaderKey {
-    fn new(key: usize) -> Self {
+    pub(super) fn new(key: usize) -> Self {
         Self(u32::try_from(key).expect("memory ends before four billion readers"))
     }
 
@@ -31,8 +37,8 @@ pub(super) struct Reader {
     signal: Arc<Signal>,
     /// Its channels, by key, each with the reader's key among the channel's subscribers.
     channels: Vec<(ChannelKey, u32)>,
-    /// Of its channels those that hold messages behind `place`, the one with the oldest first.
-    heap: BinaryHeap<Reverse<Ready>>,
+    /// Of its channels those that hold messages behind `place`.
+    pending: Pending,
     /// Everything before it is passed.
     place: Place,
     /// The same as a position. While nothing is pending, the reader stands at the stream's end instead.
@@ -44,16 +50,9 @@ pub(super) struct Reader {
     waiting: Option<Box<Waiting>>,
     /// Whether the signal lists this stream.
     signalled: bool,
-}
-
-/// A channel with a message to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Ready {
-    place: Place,
-    /// The message's sequence number in its channel.
-    seq: u64,
-    channel: ChannelKey,
-    subscriber: u32,
+    /// Whether it was reset: its client may have seen what a fork took from an earlier epoch, so that its place must not
+    /// be named there.
+    reset: bool,
 }
 
 /// A gap that a look-up found.
@@ -105,15 +104,6 @@ pub(crate) enum LookUp {
     Unpositioned,
 }
 
-/// What a reader is given.
-#[derive(Debug)]
-pub(crate) enum Item {
-    /// A message of one of its channels.
-    Message(Message),
-    /// Something is missing.
-    Gap(Gap),
-}
-
 /// What is left of a walk over the readers.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Notified {
@@ -129,7 +119,7 @@ impl Reader {
     }
 
     fn is_pending(&self, holes_end: u64) -> bool {
-        self.told.is_some() || self.is_live() && (!self.heap.is_empty() || self.next_hole < holes_end)
+        self.told.is_some() || self.is_live() && (!self.pending.is_empty() || self.next_hole < holes_end)
     }
 
     /// Lists the stream in the signal, and hands back whom to wake.
@@ -147,13 +137,14 @@ impl Store {
         let reader = Reader {
             signal,
             channels: Vec::new(),
-            heap: BinaryHeap::new(),
+            pending: Pending::default(),
             place: Place::entry(self.end()),
             passed: self.end_position(),
             next_hole: self.holes_end(),
             told: None,
             waiting: None,
             signalled: false,
+            reset: false,
         };
         ReaderKey::new(self.readers.insert(reader))
     }
@@ -229,6 +220,7 @@ impl Store {
     /// Now is the store's last known head where this node has not reached it yet: what lies before may be copies, in
     /// another epoch, of what the client had before.
     fn restart(&mut self, key: ReaderKey, reason: GapReason, before: CursorEntry) {
+        self.readers[key.index()].reset = true;
         self.tell(key, Told { reason, frames: None, before });
         match (self.timeline.current(), self.known_head) {
             (None, _) => {
@@ -357,8 +349,8 @@ impl Store {
     }
 
     fn clear_heap(&mut self, key: ReaderKey) {
-        for Reverse(ready) in std::mem::take(&mut self.readers[key.index()].heap) {
-            self.channels.get_mut(ready.channel).subscribers[ready.subscriber as usize].ready = false;
+        for ready in self.readers[key.index()].pending.take() {
+            self.channels.get_mut(ready.channel).subscribers.set_ready(ready.subscriber, false);
         }
     }
 
@@ -367,8 +359,8 @@ impl Store {
         let held = self.channels.get_mut(channel);
         let seq = held.first_from(from);
         let Some(place) = held.place(seq) else { return };
-        held.subscribers[subscriber as usize].ready = true;
-        self.readers[key.index()].heap.push(Reverse(Ready { place, seq, channel, subscriber }));
+        held.subscribers.set_ready(subscriber, true);
+        self.readers[key.index()].pending.push(Ready { place, seq, channel, subscriber });
     }
 
     /// Subscribes a reader to a channel, from the reader's own position on; `false` where it was already.
@@ -395,7 +387,7 @@ impl Store {
             && let Some(edge) = self.edge
         {
             let frames = Some(self.first - place.ordinal());
-            self.tell(key, Told { reason: GapReason::Lagged, frames, before: self.entry_at(passed) });
+            self.tell(key, Told { reason: GapReason::Lagged, frames, before: self.entry_at(key, passed) });
             (place, passed) = (first, passed.max(edge));
             self.drop_evicted(key);
         }
@@ -414,8 +406,8 @@ impl Store {
             return false;
         };
         let (_, subscriber) = reader.channels.remove(at);
-        reader.heap.retain(|Reverse(ready)| ready.channel != channel);
-        self.channels.unsubscribe(channel, subscriber as usize);
+        reader.pending.remove(channel);
+        self.channels.unsubscribe(channel, subscriber);
         if self.readers[key.index()].is_live() {
             self.settle(key);
         }
@@ -435,7 +427,7 @@ impl Store {
     pub(crate) fn remove_reader(&mut self, key: ReaderKey) {
         let reader = self.readers.remove(key.index());
         for (channel, subscriber) in reader.channels {
-            self.channels.unsubscribe(channel, subscriber as usize);
+            self.channels.unsubscribe(channel, subscriber);
         }
         if let Some(position) = reader.waiting.and_then(|waiting| waiting.position) {
             self.waiting.remove(&(position, key));
@@ -453,8 +445,8 @@ impl Store {
         let reader = &self.readers[key.index()];
         match (&reader.told, &reader.waiting) {
             (Some(told), _) => told.before,
-            (None, None) if self.mutation.is(Mutant::IdleCursorStays) => self.entry_at(reader.passed),
-            (None, None) => self.entry_at(self.standing(key).1),
+            (None, None) if self.mutation.is(Mutant::IdleCursorStays) => self.entry_at(key, reader.passed),
+            (None, None) => self.entry_at(key, self.standing(key).1),
             (None, Some(waiting)) => match waiting.position {
                 Some(position) => CursorEntry::At { position, stem: waiting.stem },
                 None => CursorEntry::Unpositioned,
@@ -468,7 +460,7 @@ impl Store {
         let (place, passed) = if !reader.is_pending(self.holes_end()) {
             // A payload whose readers are being notified may be of a channel of this one.
             self.notifying.unwrap_or_else(|| (Place::entry(self.end()), self.end_position()))
-        } else if let Some(hole) = self.hole_before(reader, reader.heap.peek().map(|ready| ready.0.place))
+        } else if let Some(hole) = self.hole_before(reader, reader.pending.first().map(|ready| ready.place))
             && reader.told.is_none()
         {
             (hole.place, hole.from)
@@ -491,13 +483,14 @@ impl Store {
         self.holes.get(index).filter(|hole| next.is_none_or(|next| hole.place <= next))
     }
 
-    fn entry_at(&self, position: Position) -> CursorEntry {
-        let position = self.timeline.canonical(position);
+    fn entry_at(&self, key: ReaderKey, position: Position) -> CursorEntry {
+        let was_reset = self.readers[key.index()].reset;
+        let position = if was_reset { position } else { self.timeline.canonical(position) };
         CursorEntry::At { position, stem: self.timeline.stem(position) }
     }
 
     /// The next item of a reader, and whether there is more.
-    pub(crate) fn read(&mut self, key: ReaderKey) -> (Option<Item>, bool) {
+    pub(crate) fn read(&mut self, key: ReaderKey) -> (Option<Received>, bool) {
         let item = self.next_item(key);
         let holes_end = self.holes_end();
         let reader = &self.readers[key.index()];
@@ -509,7 +502,7 @@ impl Store {
         (item, reader.signalled)
     }
 
-    fn next_item(&mut self, key: ReaderKey) -> Option<Item> {
+    fn next_item(&mut self, key: ReaderKey) -> Option<Received> {
         let first = Place::entry(self.first);
         if let Some(told) = self.readers[key.index()].told.take() {
             return Some(self.gap(key, told.reason, told.frames));
@@ -524,7 +517,7 @@ impl Store {
         }
         self.mark_rest(key);
         let reader = &self.readers[key.index()];
-        let next = reader.heap.peek().map(|Reverse(ready)| *ready);
+        let next = reader.pending.first();
         if let Some(hole) = self.hole_before(reader, next.map(|next| next.place)) {
             let (place, to, frames) = (hole.place, hole.to, hole.frames);
             let reader = &mut self.readers[key.index()];
@@ -538,7 +531,6 @@ impl Store {
             let gap = self.skip_evicted(key);
             return if self.mutation.is(Mutant::SwallowLagged) { self.next_item(key) } else { Some(gap) };
         }
-        self.readers[key.index()].heap.pop();
         let message = self.message_at(next);
         let behind = self.behind(next.place);
         let reader = &mut self.readers[key.index()];
@@ -550,18 +542,20 @@ impl Store {
         };
         let tenth = message.position.id.0 % 10 == 3;
         if tenth && !is_again && self.mutation.is(Mutant::DeliverTwice) {
-            reader.heap.push(Reverse(next));
-            return Some(Item::Message(message));
+            return Some(Received::Message(message));
         }
         let channel = self.channels.get_mut(next.channel);
         match channel.place(next.seq + 1) {
-            Some(place) => reader.heap.push(Reverse(Ready { place, seq: next.seq + 1, ..next })),
-            None => channel.subscribers[next.subscriber as usize].ready = false,
+            Some(place) => reader.pending.replace_first(Ready { place, seq: next.seq + 1, ..next }),
+            None => {
+                reader.pending.pop();
+                channel.subscribers.set_ready(next.subscriber, false);
+            }
         }
         if tenth && self.mutation.is(Mutant::DropEveryTenth) {
             return self.next_item(key);
         }
-        Some(Item::Message(message))
+        Some(Received::Message(message))
     }
 
     /// Marks all channels of a reader that came to the payload whose readers are being notified.
@@ -569,13 +563,13 @@ impl Store {
     /// It may come there by way of one channel before it was notified for another one that stands first.
     fn mark_rest(&mut self, key: ReaderKey) {
         let Some((place, _)) = self.notifying else { return };
-        if self.readers[key.index()].heap.peek().is_none_or(|Reverse(ready)| ready.place < place) {
+        if self.readers[key.index()].pending.first().is_none_or(|ready| ready.place < place) {
             return;
         }
         let from = place.max(self.readers[key.index()].place);
         for index in 0..self.readers[key.index()].channels.len() {
             let (channel, subscriber) = self.readers[key.index()].channels[index];
-            if !self.channels.get(channel).subscribers[subscriber as usize].ready {
+            if !self.channels.get(channel).subscribers.is_ready(subscriber) {
                 self.make_ready(key, channel, subscriber, from);
             }
         }
@@ -599,7 +593,7 @@ impl Store {
         let slot = &entry.slots[index as usize];
         let behind = self.behind(ready.place);
         let extensions = slot.payload.end..slot.extensions_end;
-        let message = Message {
+        let mut message = Message {
             channel: Arc::clone(&self.channels.get(ready.channel).name),
             payload: entry.bytes.slice(slot.payload.start as usize..slot.payload.end as usize),
             // One byte is the count of no extensions at all.
@@ -612,7 +606,8 @@ impl Store {
             stream_count: self.stream_count,
             others: None,
         };
-        self.mutated(message)
+        self.mutate(&mut message);
+        message
     }
 
     fn mutated_index(&self, entry: &super::Entry, index: u32) -> u32 {
@@ -622,7 +617,7 @@ impl Store {
         if same && self.mutation.is(Mutant::SwapNeighbours) { other } else { index }
     }
 
-    fn mutated(&self, mut message: Message) -> Message {
+    fn mutate(&self, message: &mut Message) {
         if self.mutation.is(Mutant::CorruptPayload) && message.position.id.0 % 5 == 3 {
             message.payload = message.payload.iter().map(|byte| byte ^ 1).collect();
         }
@@ -635,11 +630,10 @@ impl Store {
         if self.mutation.is(Mutant::CursorBeforeMessage) {
             message.behind = CursorEntry::At { position: message.position, stem: None };
         }
-        message
     }
 
     /// Passes what left the ring before the reader came to it.
-    fn skip_evicted(&mut self, key: ReaderKey) -> Item {
+    fn skip_evicted(&mut self, key: ReaderKey) -> Received {
         let missed = self.first - self.readers[key.index()].place.ordinal().min(self.first);
         self.drop_evicted(key);
         let edge = self.edge.unwrap_or_else(|| self.end_position());
@@ -652,21 +646,21 @@ impl Store {
     /// Goes on with the oldest message there is, for each channel whose next one has left the ring.
     fn drop_evicted(&mut self, key: ReaderKey) {
         let first = Place::entry(self.first);
-        while let Some(&Reverse(stale)) = self.readers[key.index()].heap.peek().filter(|r| r.0.place < first)
+        while let Some(stale) = self.readers[key.index()].pending.first().filter(|stale| stale.place < first)
         {
-            self.readers[key.index()].heap.pop();
-            self.channels.get_mut(stale.channel).subscribers[stale.subscriber as usize].ready = false;
+            self.readers[key.index()].pending.pop();
+            self.channels.get_mut(stale.channel).subscribers.set_ready(stale.subscriber, false);
             self.make_ready(key, stale.channel, stale.subscriber, first);
         }
     }
 
-    fn gap(&self, key: ReaderKey, reason: GapReason, frames: Option<u64>) -> Item {
+    fn gap(&self, key: ReaderKey, reason: GapReason, frames: Option<u64>) -> Received {
         let frames = match frames {
             Some(_) if self.mutation.is(Mutant::GapTooSmall) => Some(0),
             Some(frames) if self.mutation.is(Mutant::GapTooLarge) => Some(frames + 10_000),
             frames => frames,
         };
-        Item::Gap(Gap {
+        Received::Gap(Gap {
             stream: self.stream,
             reason,
             frames,
@@ -683,14 +677,14 @@ impl Store {
             let mut marked = Vec::new();
             let mut end = 0;
             if let Some(held) = self.channels.same(touched.channel, touched.hash) {
-                end = held.subscribers.capacity();
+                end = held.subscribers.end();
                 let from = appended.next.1;
                 let stop = end.min(from + left);
                 left -= stop.saturating_sub(from);
                 appended.next.1 = stop;
                 marked.extend((from..stop).filter_map(|at| {
                     let subscriber = held.subscribers.get(at).filter(|subscriber| !subscriber.ready)?;
-                    Some((at, subscriber.reader))
+                    Some((u32::try_from(at).ok()?, subscriber.reader))
                 }));
             }
             for (subscriber, reader) in marked {
@@ -705,19 +699,18 @@ impl Store {
         Notified::All
     }
 
-    fn mark(&mut self, key: ReaderKey, subscriber: usize, touched: Touched, wakes: &mut Vec<Waker>) {
+    fn mark(&mut self, key: ReaderKey, subscriber: u32, touched: Touched, wakes: &mut Vec<Waker>) {
         let Touched { channel, seq, place, .. } = touched;
         let reader = &self.readers[key.index()];
         if !reader.is_live() || place < reader.place {
             return;
         }
-        if reader.heap.is_empty() && reader.told.is_none() {
+        if reader.pending.is_empty() && reader.told.is_none() {
             self.settle(key);
         }
         let reader = &mut self.readers[key.index()];
-        self.channels.get_mut(channel).subscribers[subscriber].ready = true;
-        let subscriber = u32::try_from(subscriber).expect("fewer than 2^32 readers");
-        reader.heap.push(Reverse(Ready { place, seq, channel, subscriber }));
+        self.channels.get_mut(channel).subscribers.set_ready(subscriber, true);
+        reader.pending.push(Ready { place, seq, channel, subscriber });
         reader.signal(self.stream, wakes);
     }
 
@@ -731,7 +724,7 @@ impl Store {
                 continue;
             };
             let last = self.holes.back().filter(|_| !reader.signalled && reader.next_hole + 1 == holes_end);
-            if let (Some(hole), true) = (last, reader.heap.is_empty()) {
+            if let (Some(hole), true) = (last, reader.pending.is_empty()) {
                 // Nothing was pending before this hole, so the reader stood at the stream's end.
                 (reader.place, reader.passed) = (reader.place.max(hole.place), reader.passed.max(hole.from));
             }

@@ -65,15 +65,15 @@ fn lost(segment: &Segment<'_>, gap: &GapItem, view: &View<'_>) -> bool {
 /// The hop that the gap answers is the last one before it.
 fn reset(segment: &Segment<'_>, told: &Told<'_>, view: &View<'_>) -> bool {
     let gap = told.gap;
-    let Some(hop) = segment.hops[..told.hops].last() else {
-        // "From now" can be a head that the store forgot before the node had reached it.
-        return segment.low.is_none() && view.epochs.values().filter(|heard| **heard <= gap.at).count() > 1;
-    };
+    // "From now" can be a head that the store forgot before the node had reached it.
+    let forgot_now =
+        || segment.low.is_none() && view.epochs.values().filter(|heard| **heard <= gap.at).count() > 1;
+    let Some(hop) = segment.hops[..told.hops].last() else { return forgot_now() };
     if hop.forged {
         return true;
     }
     let entry = hop.entries.iter().find(|entry| entry.stream == gap.stream);
-    let Some(HopEntry { position: Some(position), stem, .. }) = entry else { return false };
+    let Some(HopEntry { position: Some(position), stem, .. }) = entry else { return forgot_now() };
     let reached = |epoch, id: PayloadId| view.last_of(epoch, gap.at).is_some_and(|last| id <= last);
     let mut forks = view.forks.iter().filter(|(epoch, _)| *epoch <= position.epoch).map(|(_, stem)| *stem);
     let other_stem = match (forks.next(), forks.next()) {

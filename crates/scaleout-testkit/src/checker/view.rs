@@ -152,9 +152,10 @@ impl<'a> View<'a> {
         self.payloads.push(Got { at, position, content, copy });
     }
 
-    /// The places of what the node got.
+    /// The places of what the node got and could read.
     pub(super) fn positions(&self) -> BTreeSet<Position> {
-        self.payloads.iter().map(|got| got.position).collect()
+        let readable = |got: &&Got<'_>| !matches!(got.content, Content::Unreadable | Content::OtherLayout);
+        self.payloads.iter().filter(readable).map(|got| got.position).collect()
     }
 
     /// The last id that the node got of an epoch, until `at`.

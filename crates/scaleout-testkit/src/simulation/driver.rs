@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use scaleout_core::{
     Bus, BusBuilder, BusConfig, Cursor, CursorEntry, Epoch, MemoryStore, PayloadId, Position, Role,
-    StreamState, stream_of,
+    StreamIndex, StreamState, stream_of,
 };
 
 use super::{
@@ -40,6 +40,10 @@ pub(super) struct Driver {
     nodes: Vec<Node>,
     clients: Vec<Handle>,
     faults: Faults,
+    /// The node whose receptions are held back, until when, and whether the store forks then.
+    stalled: Option<(Instant, usize, bool)>,
+    /// How often a node stalled.
+    stalls: u32,
 }
 
 struct Node {
@@ -52,7 +56,12 @@ struct Node {
     order: u64,
     /// Whether a publish was dropped, so that its outcome is not known.
     dropped_publish: bool,
+    /// Whether its receptions were ever held back, so that it may not notice an outage at once.
+    stalled: bool,
 }
+
+/// Stalls of a run, each of at most two seconds: together shorter than any wait for a cursor that is ahead.
+const MAX_STALLS: u32 = 2;
 
 /// What an outage takes at most to be noticed.
 const NOTICED: Duration = Duration::from_secs(1);
@@ -69,6 +78,8 @@ impl Driver {
             nodes: Vec::new(),
             clients: Vec::new(),
             faults: Faults::default(),
+            stalled: None,
+            stalls: 0,
         };
         driver.begin().await;
         for _ in 0..driver.plan.steps {
@@ -156,6 +167,15 @@ impl Driver {
                 self.leave(victim, fault == Fault::Close);
                 true
             }
+            Fault::Broken => {
+                let node = self.random_node(Role::Full);
+                self.nodes[node].recorder.lock().to_break += 1;
+                true
+            }
+            Fault::Stall | Fault::StallAndFork => {
+                let node = self.random_node(Role::Full);
+                self.stall(node, fault == Fault::StallAndFork)
+            }
             Fault::Join => match self.plan.late_nodes.pop() {
                 Some(config) => {
                     self.join(config.with_role(Role::Full));
@@ -165,6 +185,33 @@ impl Driver {
             },
             _ => self.faults.strike(fault, &self.world, &mut self.random),
         }
+    }
+
+    /// Holds a node's receptions back for less than the shortest wait for a cursor that is ahead.
+    fn stall(&mut self, node: usize, forks: bool) -> bool {
+        if self.stalled.is_some() || self.stalls == MAX_STALLS {
+            return false;
+        }
+        self.stalls += 1;
+        self.nodes[node].recorder.hold(true);
+        self.nodes[node].stalled = true;
+        let until = Instant::now() + Duration::from_millis(self.random.u64(1..2000));
+        self.stalled = Some((until, node, forks));
+        true
+    }
+
+    fn end_stall(&mut self, all: bool) {
+        let Some((until, node, forks)) = self.stalled else { return };
+        if !all && Instant::now() < until {
+            return;
+        }
+        self.stalled = None;
+        if forks {
+            let stream = StreamIndex(self.random.u16(..self.plan.store.streams.get()));
+            self.world.store.failover(stream, self.random.usize(1..4));
+        }
+        self.world.note(format!("node {node} goes on, forks: {forks}"));
+        self.nodes[node].recorder.hold(false);
     }
 
     fn join(&mut self, config: BusConfig) {
@@ -191,7 +238,15 @@ impl Driver {
             samples: Vec::new(),
             accounts: Vec::new(),
         };
-        self.nodes.push(Node { bus: Some(bus), config, recorder, record, order: 0, dropped_publish: false });
+        self.nodes.push(Node {
+            bus: Some(bus),
+            config,
+            recorder,
+            record,
+            order: 0,
+            dropped_publish: false,
+            stalled: false,
+        });
     }
 
     fn leave(&mut self, at: usize, closes: bool) {
@@ -395,13 +450,15 @@ impl Driver {
                 continue;
             }
             let at = self.world.began.elapsed();
-            for node in self.nodes.iter_mut().filter(|node| node.config.role == Role::Full) {
+            let notices = |node: &&mut Node| node.config.role == Role::Full && !node.stalled;
+            for node in self.nodes.iter_mut().filter(notices) {
                 let Some(bus) = &node.bus else { continue };
                 let up = bus.state().current().get(stream.index()).is_some_and(StreamState::is_up);
                 node.record.states.push(StateSample { at, stream, up });
             }
         }
         self.faults.end(&self.world, all);
+        self.end_stall(all);
     }
 
     /// Looks at the budgets.
@@ -459,6 +516,14 @@ impl Driver {
             }
         }
         self.wait_for_publishes().await;
+        // Nobody listens to these: cursors pass them all the same.
+        let node = self.random_node(Role::Full);
+        for channel in self.plan.quiet.clone() {
+            let Some(bus) = &self.nodes[node].bus else { continue };
+            let bus = bus.clone();
+            let (id, channel, bytes) = self.record_publish(node, channel, 12);
+            self.world.resolved(id, &bus.publish(&channel, bytes).await);
+        }
         let deadline = Instant::now() + Duration::from_secs(40);
         while Instant::now() < deadline && !self.markers_are_seen(&markers) {
             sleep(Duration::from_millis(200)).await;

@@ -90,6 +90,12 @@ faults! {
     Empty = "empty payload",
     /// The store refuses everybody.
     Fatal = "fatal error",
+    /// A node's receptions stall for a while.
+    Stall = "node stalls",
+    /// A node's receptions stall, and the store forgets what it did not get.
+    StallAndFork = "node stalls, and the store forks",
+    /// A frame arrives broken at one node.
+    Broken = "frame arrives broken",
     /// A node closes.
     Close = "node closes",
     /// A node dies.
@@ -182,7 +188,9 @@ impl Faults {
                 store.fatal(Some(ErrorKind::Unauthorized));
                 self.ends.push((until, End::Allow));
             }
-            Fault::Close | Fault::Die | Fault::Join => return false,
+            Fault::Stall | Fault::StallAndFork | Fault::Broken | Fault::Close | Fault::Die | Fault::Join => {
+                return false;
+            }
         }
         true
     }

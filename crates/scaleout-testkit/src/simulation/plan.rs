@@ -24,6 +24,8 @@ pub(super) struct Plan {
     pub(super) channels: Vec<String>,
     /// One channel per stream, of messages that end the run.
     pub(super) markers: Vec<String>,
+    /// One channel per stream that nobody listens to.
+    pub(super) quiet: Vec<String>,
     pub(super) steps: usize,
     /// The faults that may strike; none: a run without faults.
     pub(super) faults: Vec<Fault>,
@@ -69,7 +71,8 @@ impl Plan {
         let nodes: Vec<_> = (0..4).map(&mut config).collect();
         let late_nodes = (4..6).map(&mut config).collect();
         let count = random.usize(2..=4);
-        let markers = (0..streams.get()).map(|stream| channel_on(StreamIndex(stream), streams)).collect();
+        let one_per_stream =
+            |name| (0..streams.get()).map(|stream| channel_on(name, StreamIndex(stream), streams)).collect();
         Self {
             seed,
             store,
@@ -78,7 +81,8 @@ impl Plan {
             clients: random.usize(1..=3),
             twins: random.usize(..=2),
             channels: (0..random.usize(1..=6)).map(|n| format!("c{n}")).collect(),
-            markers,
+            markers: one_per_stream("marker"),
+            quiet: one_per_stream("quiet"),
             steps: random.usize(15..60),
             faults,
             fault_rate: random.u32(5..40),
@@ -129,7 +133,7 @@ fn node_config(random: &mut Rng, at: usize) -> BusConfig {
         config = config.with_max_frame_bytes(if one_in(2) { 150 } else { 600 });
     }
     if one_in(2) {
-        config = config.with_ahead_wait(Duration::from_secs(3));
+        config = config.with_ahead_wait(Duration::from_secs(5));
     }
     if one_in(6) && at > 1 {
         config = config.with_role(Role::PublishOnly);
@@ -147,7 +151,7 @@ fn node_config(random: &mut Rng, at: usize) -> BusConfig {
     config
 }
 
-fn channel_on(stream: StreamIndex, streams: NonZeroU16) -> String {
-    let mut names = (0..).map(|n: u32| format!("marker{n}"));
+fn channel_on(name: &str, stream: StreamIndex, streams: NonZeroU16) -> String {
+    let mut names = (0..).map(|n: u32| format!("{name}{n}"));
     names.find(|name| stream_of(name, streams) == stream).expect("there are enough names for every stream")
 }

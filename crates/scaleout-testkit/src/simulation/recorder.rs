@@ -1,6 +1,7 @@
 //! What crosses the seam: a backplane that writes down what its receptions yield.
 
 use std::{
+    collections::BTreeSet,
     num::NonZeroU16,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -9,10 +10,11 @@ use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
 
 use scaleout_core::{
-    AppName, Backplane, Capabilities, Error, ErrorKind, Event, FrameId, MemoryBackplane, Start, StreamIndex,
+    AppName, Backplane, Capabilities, Error, ErrorKind, Event, FrameId, MemoryBackplane, NodeId, Start,
+    StreamIndex,
     frame::{Frame, Layout},
 };
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use crate::checker::{Arrival, ArrivalKind, Content, FrameContent};
 
@@ -22,23 +24,70 @@ pub(super) struct Recorder {
     inner: MemoryBackplane,
     began: Instant,
     record: Arc<Mutex<Record>>,
+    /// Whether its receptions are held back.
+    held: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Record {
     pub(super) arrivals: Vec<Arrival>,
+    /// Frames that are still to arrive with a broken byte.
+    pub(super) to_break: usize,
+    /// Frames that this node cannot read, nor any copy of them.
+    broken: BTreeSet<(StreamIndex, NodeId, u64)>,
     /// Sends answered `Rewound`.
     pub(super) rewound: u64,
 }
 
+impl Record {
+    /// Whether a frame arrives broken.
+    fn breaks(&mut self, frame: (StreamIndex, NodeId, u64)) -> bool {
+        if self.to_break > 0 && self.broken.insert(frame) {
+            self.to_break -= 1;
+        }
+        self.broken.contains(&frame)
+    }
+}
+
 impl Recorder {
     pub(super) fn new(inner: MemoryBackplane, began: Instant) -> Self {
-        Self { inner, began, record: Arc::default() }
+        Self { inner, began, record: Arc::default(), held: watch::Sender::new(false) }
     }
 
     /// What was written down so far.
     pub(super) fn lock(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Holds its receptions back, as a slow or stalled link does, or lets them go.
+    pub(super) fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    /// Passes an event on, written down as the bus gets it.
+    async fn pass(&self, stream: StreamIndex, event: Event) -> Event {
+        let mut held = self.held.subscribe();
+        let _gone = held.wait_for(|held| !held).await;
+        let layout = layout(self.stream_count());
+        let at = self.began.elapsed();
+        let mut record = self.lock();
+        let (kind, event) = match event {
+            Event::Opened { epoch, after, head, unbroken } => {
+                (ArrivalKind::Opened { epoch, after, head, unbroken }, event)
+            }
+            Event::Payload { id, mut bytes } => {
+                if let Content::Frame(frame) = content(&bytes, &layout)
+                    && record.breaks((stream, frame.node, frame.number))
+                {
+                    bytes = broken(&bytes);
+                }
+                let kind = ArrivalKind::Payload { id, len: bytes.len(), content: content(&bytes, &layout) };
+                (kind, Event::Payload { id, bytes })
+            }
+            Event::Faulted(_) => (ArrivalKind::Faulted, event),
+        };
+        record.arrivals.push(Arrival { at, stream, kind });
+        event
     }
 
     async fn send_and_count(&self, stream: StreamIndex, frame: FrameId, payload: Bytes) -> Result<(), Error> {
@@ -64,19 +113,10 @@ impl Backplane for Recorder {
     }
 
     fn receive(&self, stream: StreamIndex, start: Start) -> BoxStream<'static, Event> {
-        let (recorder, layout) = (self.clone(), layout(self.stream_count()));
-        let events = self.inner.receive(stream, start).inspect(move |event| {
-            let kind = match event {
-                Event::Opened { epoch, after, head, unbroken } => {
-                    ArrivalKind::Opened { epoch: *epoch, after: *after, head: *head, unbroken: *unbroken }
-                }
-                Event::Payload { id, bytes } => {
-                    ArrivalKind::Payload { id: *id, len: bytes.len(), content: content(bytes, &layout) }
-                }
-                Event::Faulted(_) => ArrivalKind::Faulted,
-            };
-            let arrival = Arrival { at: recorder.began.elapsed(), stream, kind };
-            recorder.lock().arrivals.push(arrival);
+        let recorder = self.clone();
+        let events = self.inner.receive(stream, start).then(move |event| {
+            let recorder = recorder.clone();
+            async move { recorder.pass(stream, event).await }
         });
         events.boxed()
     }
@@ -84,6 +124,15 @@ impl Backplane for Recorder {
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
         self.inner.close()
     }
+}
+
+/// The same bytes with the last one changed.
+fn broken(bytes: &Bytes) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    if let Some(last) = bytes.last_mut() {
+        *last ^= 1;
+    }
+    bytes.into()
 }
 
 /// The layout of all nodes of a run.

@@ -47,6 +47,8 @@ pub(super) struct Reader {
     told: Option<Told>,
     waiting: Option<CursorEntry>,
     pub(super) until: Option<u64>,
+    /// Whether it began anew, so that its place is not named in an earlier epoch.
+    was_reset: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -143,6 +145,7 @@ impl Model {
             told: None,
             waiting: None,
             until: None,
+            was_reset: false,
         });
         self.readers.len() - 1
     }
@@ -154,6 +157,7 @@ impl Model {
         (reader.spot, reader.passed, reader.holes_passed) = (spot, passed, holes_passed);
         reader.waiting = None;
         reader.told = Some(Told { reason, frames: None, before });
+        reader.was_reset = true;
     }
 
     /// Puts a reader where a cursor says; whether the epochs know it is not this model's business.
@@ -397,7 +401,7 @@ impl Model {
     pub(super) fn cursor(&self, index: usize, store: &Store) -> CursorEntry {
         let reader = &self.readers[index];
         let plain = |position: Position| {
-            let position = store.timeline.canonical(position);
+            let position = if reader.was_reset { position } else { store.timeline.canonical(position) };
             CursorEntry::At { position, stem: store.timeline.stem(position) }
         };
         match (&reader.told, &reader.waiting) {
