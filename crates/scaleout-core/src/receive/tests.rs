@@ -2,9 +2,9 @@ use std::{num::NonZeroU16, sync::Arc};
 
 use super::*;
 use crate::{
-    CursorEntry, StreamIndex,
+    CursorEntry, Received as Delivered, StreamIndex,
     frame::{FrameHead, encode_message, seal},
-    store::{Asked, Item, ReaderKey},
+    store::{Asked, ReaderKey},
     subscription::Signal,
 };
 
@@ -89,8 +89,8 @@ impl Lane {
         let mut got = Vec::new();
         while let Some(item) = self.store.read(self.reader).0 {
             got.push(match item {
-                Item::Message(message) => String::from_utf8(message.payload().to_vec()).unwrap(),
-                Item::Gap(gap) => match gap.frames() {
+                Delivered::Message(message) => String::from_utf8(message.payload().to_vec()).unwrap(),
+                Delivered::Gap(gap) => match gap.frames() {
                     Some(frames) => format!("{} {frames}", gap.reason()),
                     None => gap.reason().to_string(),
                 },
