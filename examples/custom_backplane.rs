@@ -3,6 +3,7 @@
 //! The contract is in `scaleout_core::backplane`. What keeps it here: ids are places in a log that only grows
 //! (rules 3 and 4), the log remembers the last frame number of each node (rule 9), and a reader is a place in
 //! the log, so that nobody waits for it (rule 10). The history lives and dies with the process: there is one epoch.
+//! It passes the conformance suite (`tests/custom_backplane.rs`).
 
 use std::{
     collections::HashMap,
@@ -37,7 +38,7 @@ struct Log {
 
 /// A connection to a log with one stream; clones of one connection close together.
 #[derive(Debug, Clone)]
-struct VecBackplane {
+pub(crate) struct VecBackplane {
     log: Arc<Mutex<Log>>,
     /// The length of the log, to wake readers.
     length: watch::Sender<usize>,
@@ -45,12 +46,12 @@ struct VecBackplane {
 }
 
 impl VecBackplane {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { log: Arc::default(), length: watch::Sender::new(0), closed: watch::Sender::new(false) }
     }
 
     /// Another node's connection to the same log.
-    fn connection(&self) -> Self {
+    pub(crate) fn connection(&self) -> Self {
         Self { closed: watch::Sender::new(false), ..self.clone() }
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Inbox {
     id_holes: u64,
     /// Whether a node without a number counts as 0: nothing before this reception exists, or a fork may have taken it.
     strict: bool,
+    /// Whether the last `Opened` was of an older epoch, so that what follows it cannot be taken.
+    refused: bool,
     mutation: Mutation,
 }
 
@@ -90,6 +92,7 @@ impl Inbox {
             numbers: Numbers::new(max_nodes),
             id_holes: 0,
             strict: false,
+            refused: false,
             mutation,
         }
     }
@@ -108,7 +111,10 @@ impl Inbox {
         unbroken: bool,
     ) -> Result<bool, Error> {
         let unbroken = unbroken || self.mutation.is(Mutant::TrustBrokenLink);
-        store.note_head(head);
+        self.refused = self.epoch.is_some_and(|current| epoch < current);
+        if !self.refused {
+            store.note_head(head);
+        }
         match self.epoch {
             None => {
                 self.open_first(store, now, epoch, after, head);
@@ -163,8 +169,7 @@ impl Inbox {
         head: (Epoch, Option<PayloadId>),
     ) {
         let skipped = self.skipped(epoch, head).filter(|id| self.last.is_none_or(|last| last < *id));
-
-        self.note_hole(store, now, skipped.map(|id| Position { epoch, id, index: Position::TOLD }), None);
+        self.note_hole(store, now, skipped.map(|id| Position::behind(epoch, id)), None);
         if let Some(id) = skipped {
             store.skip_to(id);
             self.last = Some(id);
@@ -206,20 +211,20 @@ impl Inbox {
         let missed = missed.filter(|_| !self.mutation.is(Mutant::SwallowHole));
         if missed.is_some() || !unbroken {
             let frames = missed.flatten().filter(|_| self.dense_ids && unbroken);
-            let to = match skipped {
-                Some(id) => Position { epoch, id, index: Position::TOLD },
-                None => Position::start_of(epoch),
-            };
+            let to = skipped.map_or(Position::start_of(epoch), |id| Position::behind(epoch, id));
             store.note_hole(now, Some(to), frames);
         }
         // Only an epoch that continues all there was cannot have taken a frame this node never saw.
         let clean = after.is_some_and(|after| held.is_none_or(|held| after >= held)) && missed.is_none();
+        // What a broken link lost is told with it.
         self.strict = unbroken && (self.strict || !clean && store.is_filled());
+        // Where nothing came yet, retention decides where the backlog begins, also in a later epoch.
+        let nothing_came = self.backlog_end.is_some() && !store.is_filled();
         store.begin_epoch(now, epoch, after);
         self.epoch = Some(epoch);
         self.last = None;
         self.expected = Some(PayloadId(0));
-        self.backlog_end = None;
+        self.backlog_end = nothing_came.then_some(PayloadId(u64::MAX));
         self.id_holes = 0;
         if let Some(id) = skipped {
             store.skip_to(id);
@@ -231,7 +236,7 @@ impl Inbox {
 
     /// Takes a payload.
     pub(crate) fn payload(&mut self, store: &mut Store, now: Duration, id: PayloadId, bytes: Bytes) -> Taken {
-        let Some(epoch) = self.epoch else { return Taken::Refused };
+        let Some(epoch) = self.epoch.filter(|_| !self.refused) else { return Taken::Refused };
         if self.last.is_some_and(|last| id <= last) && !self.mutation.is(Mutant::SkipIdCheck) {
             return Taken::Blank { blank: Blank::Copy, hole: false };
         }
@@ -386,3 +391,6 @@ impl Numbers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

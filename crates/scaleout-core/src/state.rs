@@ -106,9 +106,9 @@ impl Status {
         !self.closed && self.at_head && self.fault().is_none()
     }
 
-    /// Whether reception is as it should be, so that waiting for what comes makes sense.
+    /// Whether it has caught up and receives, so that what does not come does not exist.
     pub(crate) fn is_receiving(&self) -> bool {
-        self.opened && self.receive_fault.is_none()
+        self.at_head && self.receive_fault.is_none()
     }
 
     pub(crate) fn is_sending(&self) -> bool {

@@ -1,7 +1,6 @@
 //! Subscriptions: what an application reads.
 
 use std::{
-    collections::VecDeque,
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,15 +10,15 @@ use std::{
 use futures_util::{Stream, StreamExt};
 
 use crate::{
-    Cursor, Gap, GapReason, Message, Received, StreamIndex,
+    Cursor, CursorEntry, GapReason, Received, StreamIndex,
     bus::Inner,
-    store::{Asked, Item, ReaderKey},
+    store::{Asked, ReaderKey},
 };
 
 /// The messages of some channels, from some position on.
 ///
 /// It is a place in the node's rings, not a queue: a slow subscription delays nobody, and costs nothing but what it
-/// misses, which it is told as a [`Gap`] of reason [`Lagged`](GapReason::Lagged). Messages of one stream come in the
+/// misses, which it is told as a [`Gap`](crate::Gap) of reason [`Lagged`](GapReason::Lagged). Messages of one stream come in the
 /// order of their positions; streams take turns.
 ///
 /// Also a [`Stream`] of [`Received`]. Dropping it unsubscribes.
@@ -27,11 +26,13 @@ pub struct Subscription {
     inner: Arc<Inner>,
     signal: Arc<Signal>,
     /// The streams that carry its channels, in order.
-    readers: Vec<(StreamIndex, ReaderKey)>,
+    readers: Box<[(StreamIndex, ReaderKey)]>,
     /// Where it stands on all its streams, but for that of the last item; `None` while there is only one.
     others: Option<Arc<Cursor>>,
     /// The stream of the last item.
     last: Option<StreamIndex>,
+    /// Whether `others` has a stream without a position, since it did not open before.
+    unpositioned: bool,
 }
 
 /// Wakes a subscription. The stores raise it, the subscription takes what was raised.
@@ -42,7 +43,7 @@ pub(crate) struct Signal(Mutex<Raised>);
 #[derive(Debug, Default)]
 struct Raised {
     /// The streams that hold something to read, each once.
-    streams: VecDeque<StreamIndex>,
+    streams: Vec<StreamIndex>,
     closed: bool,
     waker: Option<Waker>,
 }
@@ -51,7 +52,7 @@ impl Signal {
     /// Lists a stream; the answer is whom to wake.
     pub(crate) fn raise(&self, stream: StreamIndex) -> Option<Waker> {
         let mut raised = self.lock();
-        raised.streams.push_back(stream);
+        raised.streams.push(stream);
         raised.waker.take()
     }
 
@@ -62,6 +63,12 @@ impl Signal {
         raised.waker.take()
     }
 
+    /// Takes the list of streams.
+    #[cfg(test)]
+    pub(crate) fn take_raised(&self) -> Vec<StreamIndex> {
+        self.lock().streams.drain(..).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Raised> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,7 +77,7 @@ impl Signal {
 impl Subscription {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
         let signal = Arc::new(Signal::default());
-        Self { inner, signal, readers: Vec::new(), others: None, last: None }
+        Self { inner, signal, readers: Box::default(), others: None, last: None, unpositioned: false }
     }
 
     /// The next message or gap, `None` once the bus is closed and everything is read.
@@ -99,9 +106,11 @@ impl Subscription {
         if !store.has_channels(key) {
             store.remove_reader(key);
             drop(store);
-            self.readers.remove(at);
+            self.change_readers(|readers| {
+                readers.remove(at);
+            });
             self.last = None;
-            self.others = (self.readers.len() > 1).then(|| Arc::new(self.cursor()));
+            self.note_others();
         }
     }
 
@@ -156,33 +165,65 @@ impl Subscription {
             if cursor.is_some() {
                 self.inner.count_look_up(look_up);
             }
-            // Most subscriptions are of one stream: room for one.
-            self.readers.reserve_exact(1);
-            self.readers.insert(at.unwrap_or_else(|at| at), (stream, key));
+            self.change_readers(|readers| readers.insert(at.unwrap_or_else(|at| at), (stream, key)));
         }
-        self.others = (self.readers.len() > 1).then(|| Arc::new(self.cursor()));
+        self.note_others();
         if self.inner.is_closed() {
             self.signal.close();
         }
         wakes.into_iter().for_each(Waker::wake);
     }
 
+    /// Notes where it stands on all its streams.
+    fn note_others(&mut self) {
+        self.others = (self.readers.len() > 1).then(|| Arc::new(self.cursor()));
+        self.unpositioned = self
+            .others
+            .as_ref()
+            .is_some_and(|cursor| cursor.entries().any(|(_, entry)| *entry == CursorEntry::Unpositioned));
+    }
+
+    /// Streams come and go seldom, and most subscriptions are of one: the list has room for no more than it holds.
+    fn change_readers(&mut self, change: impl FnOnce(&mut Vec<(StreamIndex, ReaderKey)>)) {
+        let mut readers = std::mem::take(&mut self.readers).into_vec();
+        readers.reserve_exact(1);
+        change(&mut readers);
+        self.readers = readers.into_boxed_slice();
+    }
+
     /// Takes the next item of the streams that were raised.
     fn take_next(&mut self) -> Option<Received> {
         loop {
-            let stream = self.signal.lock().streams.pop_front()?;
-            let Ok(at) = self.readers.binary_search_by_key(&stream, |(stream, _)| *stream) else { continue };
-            let (item, more) = self.inner.ring(stream).read(self.readers[at].1);
-            if more {
-                self.signal.lock().streams.push_back(stream);
+            // Nobody else takes streams from the list, so that the first one may stay there while it is read.
+            let (stream, is_only) = {
+                let raised = self.signal.lock();
+                (*raised.streams.first()?, raised.streams.len() == 1)
+            };
+            let at = self.readers.binary_search_by_key(&stream, |(stream, _)| *stream);
+            let (item, more) = match at {
+                Ok(at) => self.inner.ring(stream).read(self.readers[at].1),
+                Err(_) => (None, false),
+            };
+            match (more, is_only) {
+                (true, true) => {}
+                (true, false) => self.signal.lock().streams.rotate_left(1),
+                (false, _) => {
+                    self.signal.lock().streams.remove(0);
+                }
             }
-            if let Some(item) = item {
-                return Some(self.received(stream, item));
+            if let Some(mut item) = item {
+                self.complete(stream, &mut item);
+                return Some(item);
             }
         }
     }
 
-    fn received(&mut self, stream: StreamIndex, item: Item) -> Received {
+    /// Counts an item, and adds where this subscription stands on its other streams.
+    fn complete(&mut self, stream: StreamIndex, item: &mut Received) {
+        if self.unpositioned {
+            // Streams open once, so this ends.
+            self.note_others();
+        }
         let last = self.last.replace(stream).filter(|last| *last != stream);
         if let (Some(last), Some(others)) = (last, &mut self.others)
             && let Ok(at) = self.readers.binary_search_by_key(&last, |(stream, _)| *stream)
@@ -190,13 +231,13 @@ impl Subscription {
             let entry = self.inner.ring(last).cursor_entry(self.readers[at].1);
             Arc::make_mut(others).set(last, entry);
         }
-        let others = self.others.clone();
         match item {
-            Item::Message(message) => {
+            Received::Message(message) => {
+                message.others.clone_from(&self.others);
                 self.inner.counters.delivered.add(1);
-                Received::Message(Message { others, ..message })
             }
-            Item::Gap(gap) => {
+            Received::Gap(gap) => {
+                gap.others.clone_from(&self.others);
                 let counters = &self.inner.counters;
                 match gap.reason {
                     GapReason::Lost => &counters.gaps_lost,
@@ -205,7 +246,6 @@ impl Subscription {
                     GapReason::Lagged => &counters.gaps_lagged,
                 }
                 .add(1);
-                Received::Gap(Gap { others, ..gap })
             }
         }
     }

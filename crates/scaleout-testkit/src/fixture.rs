@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use scaleout_core::{Backplane, Capabilities, Epoch, PayloadId, StreamIndex};
+use scaleout_core::{Backplane, BusBuilder, Capabilities, Epoch, PayloadId, StreamIndex};
 
 pub use memory::MemoryFixture;
 
@@ -27,6 +27,9 @@ pub trait Fixture: Send + Sync {
 
     /// A new node of the app, not yet connected.
     fn node(&self) -> Arc<dyn Backplane>;
+
+    /// A new node of the app with a bus on top; cases give it settings of their own.
+    fn bus(&self) -> BusBuilder;
 
     /// A new node of another app in the same store.
     fn node_of_another_app(&self) -> Arc<dyn Backplane>;
@@ -78,6 +81,12 @@ pub enum Fault {
     LoseAnswer,
     /// The next send on stream 0 does not land, and fails with a transient error.
     LoseSend,
+    /// The next send on stream 0 fails with a time-out, and is still on its way, until [`Fault::Arrival`].
+    DelaySend,
+    /// What [`Fault::DelaySend`] delayed arrives at the store.
+    Arrival,
+    /// Retention drops all payloads of each stream but the last [`RETAINED`].
+    Trim,
     /// The store refuses everybody's credentials, until [`Fault::Accept`].
     Refuse,
     /// The store accepts the credentials again.
@@ -88,6 +97,9 @@ pub enum Fault {
 
 /// Payloads that each stream loses in a [`Fault::Failover`].
 pub const FORGOTTEN: usize = 2;
+
+/// Payloads that each stream has left after a [`Fault::Trim`].
+pub const RETAINED: usize = 3;
 
 /// What a case may need of a fixture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

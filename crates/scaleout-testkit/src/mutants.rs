@@ -102,6 +102,10 @@ mutants! {
         ForgetsEarlierEpochs,
         /// After a reconnect only what is new comes.
         StartsOverAtNow,
+        /// Ids close up where retention dropped payloads.
+        HidesWhatRetentionDropped,
+        /// The backlog is a single payload, whatever is retained.
+        CutsTheBacklogShort,
     8:
         /// A changed store keeps its epoch.
         KeepsTheEpoch,
@@ -128,6 +132,8 @@ mutants! {
         AddsWhatIsRewound,
         /// A number may not be left out.
         RefusesHoles,
+        /// A frame that timed out is appended behind a later one.
+        AppendsLateCopies,
         /// All nodes share their numbers.
         SharesNumbers,
     10:
@@ -155,6 +161,8 @@ mutants! {
         HidesFatalErrors,
         /// A reception stays silent for ever after a fatal error.
         GivesUpWhenRefused,
+        /// Refused credentials are tried without a pause.
+        HammersWhenRefused,
     15:
         /// A probe is appended.
         AppendsProbes,

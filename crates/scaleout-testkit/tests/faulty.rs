@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use scaleout_core::{Backplane, Capabilities, StreamIndex};
+use scaleout_core::{Backplane, Bus, BusBuilder, Capabilities, MemoryConfig, StreamIndex};
 use scaleout_testkit::{
     conformance::{cases, run},
     conformance_tests,
@@ -35,11 +35,14 @@ async fn promises_hold_behind_faults_of_every_kind() {
         .with_max_send_delay(Duration::from_millis(20));
     let mut counts = Vec::new();
     for seed in 0..20 {
-        for case in cases().into_iter().filter(|case| case.rule().is_none()) {
-            println!("seed {seed}: {}", case.name);
-            let fixture = FaultyFixture::with_seed(rates, seed);
-            run(case, &fixture).await;
-            counts.push(fixture.plan.counts());
+        let all = MemoryConfig::default().capabilities;
+        for capabilities in [all, all.with_asks_held(false)] {
+            for case in cases().into_iter().filter(|case| case.rule().is_none()) {
+                println!("seed {seed}: {} with {capabilities:?}", case.name);
+                let fixture = FaultyFixture::with_seed(rates, seed, capabilities);
+                run(case, &fixture).await;
+                counts.push(fixture.plan.counts());
+            }
         }
     }
     let any = |what: fn(&FaultCounts) -> u64| counts.iter().any(|counts| what(counts) > 0);
@@ -76,13 +79,13 @@ struct FaultyFixture {
 
 impl FaultyFixture {
     fn new(rates: FaultRates) -> Self {
-        Self::with_seed(rates, 5)
+        Self::with_seed(rates, 5, MemoryConfig::default().capabilities)
     }
 
-    fn with_seed(rates: FaultRates, seed: u64) -> Self {
+    fn with_seed(rates: FaultRates, seed: u64, capabilities: Capabilities) -> Self {
         let plan = FaultPlan::new(seed);
         plan.set(rates);
-        Self { inner: MemoryFixture::new(), plan }
+        Self { inner: MemoryFixture::with_capabilities(capabilities), plan }
     }
 
     fn decorate(&self, node: Arc<dyn Backplane>) -> Arc<dyn Backplane> {
@@ -105,6 +108,10 @@ impl Fixture for FaultyFixture {
 
     fn node(&self) -> Arc<dyn Backplane> {
         self.decorate(self.inner.node())
+    }
+
+    fn bus(&self) -> BusBuilder {
+        Bus::builder_from(self.node())
     }
 
     fn node_of_another_app(&self) -> Arc<dyn Backplane> {

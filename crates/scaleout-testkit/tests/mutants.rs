@@ -36,16 +36,6 @@ fn every_mutant_is_found_by_a_case_of_its_rule_and_every_such_case_finds_one() {
 }
 
 #[test]
-fn every_promise_is_broken_by_some_breach_of_a_rule() {
-    let promises = cases().into_iter().filter(|case| case.rule().is_none());
-    for case in promises {
-        let breaches: Vec<_> = Mutant::ALL.iter().filter(|mutant| is_broken(Some(**mutant), case)).collect();
-        println!("{}: {breaches:?}", case.name);
-        assert!(!breaches.is_empty(), "{} holds whatever a backplane does", case.name);
-    }
-}
-
-#[test]
 fn without_a_mutant_every_case_passes() {
     let failed: Vec<_> = cases().into_iter().filter(|case| is_broken(None, *case)).collect();
     assert!(failed.is_empty(), "{failed:?}");

@@ -21,7 +21,9 @@ pub(super) async fn run(inner: Arc<Inner>, stream: StreamIndex) {
     let capabilities = inner.backplane.capabilities();
     let layout = Layout { app: inner.config.app.hash(), stream_count: inner.stream_count };
     let max_nodes = (MAX_NODES / usize::from(inner.stream_count.get())).max(1);
-    let (dense_ids, replay) = (capabilities.dense_ids, capabilities.replay);
+    // Without a backlog nothing comes that would show the head to be reached.
+    let (dense_ids, replay) =
+        (capabilities.dense_ids, capabilities.replay && inner.config.max_backlog_payloads > 0);
     let mut inbox = Inbox::new(layout, dense_ids, replay, max_nodes, inner.mutation);
     let start = match replay {
         true => Start::Backlog { payloads: inner.config.max_backlog_payloads },
@@ -59,8 +61,8 @@ impl Inner {
                 if filling && matches!(taken, Taken::Frame { .. }) {
                     self.lane(stream).status().clear_suspicion();
                 }
-                self.account(stream, taken, left).await;
                 self.evict();
+                self.account(stream, taken, left).await;
                 if filling && self.ring(stream).is_filled() {
                     let now = self.now();
                     self.update(stream, |status| status.reached_head(now));

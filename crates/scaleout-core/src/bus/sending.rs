@@ -62,6 +62,9 @@ pub(super) async fn run(inner: Arc<Inner>, stream: StreamIndex) {
                 }
                 let opens = is_probe && inner.config.role == crate::Role::PublishOnly;
                 inner.update_sent(stream, opens);
+                // Whoever awaited these messages may publish the next ones now, so that they share a frame although
+                // the store answers at once. A lone message finds this task idle, and is not delayed.
+                tokio::task::yield_now().await;
             }
         }
     }

@@ -1,3 +1,7 @@
+mod faults;
+mod queues;
+mod subscriptions;
+
 use std::time::Duration;
 
 use futures_util::FutureExt;

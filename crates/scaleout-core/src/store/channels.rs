@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     hash::{BuildHasher, RandomState},
+    num::NonZeroU32,
     sync::Arc,
 };
 
@@ -10,11 +11,26 @@ use hashbrown::HashTable;
 use slab::Slab;
 use twox_hash::XxHash3_64;
 
-use super::{place::Place, reader::ReaderKey};
+use super::{place::Place, reader::ReaderKey, subscribers::Subscribers};
 
 /// A channel's key in the index; valid while it has a message or a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ChannelKey(u32);
+pub(crate) struct ChannelKey(NonZeroU32);
+
+impl ChannelKey {
+    /// One more than the place in the index, so that an `Option` of it takes no room.
+    fn new(at: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(at))
+    }
+
+    fn at(self) -> u32 {
+        self.0.get() - 1
+    }
+
+    fn index(self) -> usize {
+        self.at() as usize
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Channel {
@@ -24,16 +40,7 @@ pub(crate) struct Channel {
     places: VecDeque<Place>,
     /// How many places have left `places`: the sequence number of its first one.
     evicted: u64,
-    /// Who subscribes; keys are stable, so that a walk may pause between chunks.
-    pub(crate) subscribers: Slab<Subscriber>,
-}
-
-/// A subscription's entry at one of its channels.
-#[derive(Debug)]
-pub(crate) struct Subscriber {
-    pub(crate) reader: ReaderKey,
-    /// Whether the reader's heap holds this channel.
-    pub(crate) ready: bool,
+    pub(crate) subscribers: Subscribers,
 }
 
 impl Channel {
@@ -97,16 +104,16 @@ impl Channels {
     }
 
     pub(crate) fn get(&self, key: ChannelKey) -> &Channel {
-        &self.slab[key.0 as usize]
+        &self.slab[key.index()]
     }
 
     pub(crate) fn get_mut(&mut self, key: ChannelKey) -> &mut Channel {
-        &mut self.slab[key.0 as usize]
+        &mut self.slab[key.index()]
     }
 
     /// The channel, where it is still the one with this hash.
     pub(crate) fn same(&mut self, key: ChannelKey, hash: u64) -> Option<&mut Channel> {
-        self.slab.get_mut(key.0 as usize).filter(|channel| channel.hash == hash)
+        self.slab.get_mut(key.index()).filter(|channel| channel.hash == hash)
     }
 
     pub(crate) fn hash_of(&self, key: ChannelKey) -> u64 {
@@ -115,30 +122,30 @@ impl Channels {
 
     pub(crate) fn find(&self, name: &str) -> Option<ChannelKey> {
         let hash = self.hash(name);
-        self.keys.find(hash, |key| *self.slab[*key as usize].name == *name).map(|key| ChannelKey(*key))
+        self.keys.find(hash, |key| *self.slab[*key as usize].name == *name).map(|key| ChannelKey::new(*key))
     }
 
     pub(crate) fn find_or_insert(&mut self, name: &str) -> ChannelKey {
         let hash = self.hash(name);
         let slab = &mut self.slab;
         if let Some(key) = self.keys.find(hash, |key| *slab[*key as usize].name == *name) {
-            return ChannelKey(*key);
+            return ChannelKey::new(*key);
         }
         let channel = Channel {
             name: name.into(),
             hash,
             places: VecDeque::new(),
             evicted: 0,
-            subscribers: Slab::new(),
+            subscribers: Subscribers::default(),
         };
         let key = u32::try_from(slab.insert(channel)).expect("memory ends before four billion channels");
         self.keys.insert_unique(hash, key, |key| slab[*key as usize].hash);
-        ChannelKey(key)
+        ChannelKey::new(key)
     }
 
     /// Notes a message; it must stand behind all of its channel.
     pub(crate) fn push(&mut self, key: ChannelKey, place: Place) {
-        let channel = &mut self.slab[key.0 as usize];
+        let channel = &mut self.slab[key.index()];
         if channel.places.is_empty() {
             self.bytes += CHANNEL_BYTES + channel.name.len();
         }
@@ -147,7 +154,7 @@ impl Channels {
 
     /// Forgets the oldest message of a channel, and the channel where nothing is left of it.
     pub(crate) fn evict(&mut self, key: ChannelKey, place: Place) {
-        let channel = &mut self.slab[key.0 as usize];
+        let channel = &mut self.slab[key.index()];
         debug_assert_eq!(channel.places.front(), Some(&place), "messages leave in the order they came");
         channel.places.pop_front();
         channel.evicted += 1;
@@ -163,16 +170,11 @@ impl Channels {
 
     /// Adds a subscriber; the answer is its key at the channel.
     pub(crate) fn subscribe(&mut self, key: ChannelKey, reader: ReaderKey) -> u32 {
-        let at = self.get_mut(key).subscribers.insert(Subscriber { reader, ready: false });
-        u32::try_from(at).expect("memory ends before four billion subscribers")
+        self.get_mut(key).subscribers.insert(reader)
     }
 
-    pub(crate) fn unsubscribe(&mut self, key: ChannelKey, subscriber: usize) {
-        let channel = self.get_mut(key);
-        channel.subscribers.remove(subscriber);
-        if channel.subscribers.is_empty() {
-            channel.subscribers = Slab::new();
-        }
+    pub(crate) fn unsubscribe(&mut self, key: ChannelKey, subscriber: u32) {
+        self.get_mut(key).subscribers.remove(subscriber);
         self.drop_unused(key);
     }
 
@@ -180,8 +182,8 @@ impl Channels {
         if !self.get(key).is_unused() {
             return;
         }
-        let channel = self.slab.remove(key.0 as usize);
-        if let Ok(entry) = self.keys.find_entry(channel.hash, |held| *held == key.0) {
+        let channel = self.slab.remove(key.index());
+        if let Ok(entry) = self.keys.find_entry(channel.hash, |held| *held == key.at()) {
             entry.remove();
         }
     }

@@ -7,8 +7,12 @@
 
 mod channels;
 mod gone;
+mod pending;
 mod place;
 mod reader;
+mod subscribers;
+#[cfg(test)]
+mod tests;
 mod timeline;
 
 use std::{
@@ -30,7 +34,7 @@ use self::{
 };
 use crate::{Epoch, NodeId, PayloadId, Position, StreamIndex, mutant::Mutation};
 
-pub(crate) use self::reader::{Asked, Item, LookUp, Notified, ReaderKey};
+pub(crate) use self::reader::{Asked, LookUp, Notified, ReaderKey};
 
 /// The ring of one stream, and everybody who reads it.
 #[derive(Debug)]
@@ -59,6 +63,8 @@ pub(crate) struct Store {
     gone: Gone,
     timeline: Timeline,
     readers: Slab<Reader>,
+    /// The place and the position before a payload of whose readers some are not notified yet.
+    notifying: Option<(Place, Position)>,
     /// Readers that wait for a position, by that position.
     waiting: BTreeSet<(Position, ReaderKey)>,
     /// Readers that wait for the stream to open.
@@ -145,6 +151,7 @@ impl Store {
             gone: Gone::default(),
             timeline: Timeline::default(),
             readers: Slab::new(),
+            notifying: None,
             waiting: BTreeSet::new(),
             unopened: BTreeSet::new(),
             up_time: Duration::ZERO,
@@ -169,12 +176,9 @@ impl Store {
         };
         match head {
             (head, Some(id)) if !replayed && head == epoch => self.timeline.assume_held(id),
-            _ => self.filling = Some(target).filter(|_| !self.has_reached(target)),
+            _ => self.filling = Some(target),
         }
-        if self.filling.is_none() {
-            let edge = self.normalized(self.end_position());
-            (self.edge, self.origin) = (Some(edge), Some(edge));
-        }
+        self.end_filling();
         for reader in std::mem::take(&mut self.unopened) {
             self.await_position(reader, target);
         }
@@ -188,6 +192,15 @@ impl Store {
     /// Begins a greater epoch.
     pub(crate) fn begin_epoch(&mut self, now: Duration, epoch: Epoch, after: Option<(Epoch, PayloadId)>) {
         self.timeline.open(epoch, after, now, self.settle);
+        self.end_filling();
+    }
+
+    fn end_filling(&mut self) {
+        self.filling = self.filling.filter(|target| !self.has_reached(*target));
+        if self.filling.is_none() && self.edge.is_none() {
+            let edge = self.end_position();
+            (self.edge, self.origin) = (Some(edge), Some(edge));
+        }
     }
 
     /// Adds a payload behind all others; `frame` is `None` for one that carries nothing for this node.
@@ -239,16 +252,19 @@ impl Store {
             };
         }
         if self.edge.is_none() {
-            let edge = self.normalized(Position::before(epoch, id));
+            // What is missing behind the head is a hole, and no matter of where a backlog begins.
+            let begin = Position::before(epoch, id);
+            let edge = self.filling.filter(|head| *head < begin).unwrap_or(begin);
             (self.edge, self.origin) = (Some(edge), Some(edge));
         }
         self.entry_bytes += entry.cost();
         self.entries.push_back(entry);
         self.timeline.received(id);
-        if self.filling.is_some_and(|target| self.has_reached(target)) {
-            self.filling = None;
+        self.end_filling();
+        if !touched.is_empty() {
+            self.notifying = Some((Place::entry(ordinal), before));
         }
-        Appended { touched, ordinal, before, next: (0, 0) }
+        Appended { touched, next: (0, 0) }
     }
 
     /// Notes that payloads are missing behind what was received, up to `to` (`None`: nobody knows where to).
@@ -265,9 +281,7 @@ impl Store {
     /// Takes everything up to `id` for received: it was told to be missing.
     pub(crate) fn skip_to(&mut self, id: PayloadId) {
         self.timeline.assume_held(id);
-        if self.filling.is_some_and(|target| self.has_reached(target)) {
-            self.filling = None;
-        }
+        self.end_filling();
     }
 
     /// Bytes of frames, index and channel names.
@@ -292,7 +306,7 @@ impl Store {
         }
         self.first += 1;
         self.entry_bytes -= entry.cost();
-        self.edge = Some(self.normalized(Position::behind(entry.epoch, entry.id)));
+        self.edge = Some(Position::behind(entry.epoch, entry.id));
         true
     }
 
@@ -357,6 +371,13 @@ impl Store {
         }
     }
 
+    /// Whether nothing that this node may hold stands between `position` and `boundary` behind it.
+    fn is_behind(&self, position: Position, boundary: Position) -> bool {
+        // Where a gap was told right behind a payload, not to have been told of it matters.
+        position >= boundary
+            || boundary.index != Position::TOLD && self.normalized(position) >= self.normalized(boundary)
+    }
+
     /// The place of the first message at or behind a position that is not before the ring's edge.
     fn place_of(&self, position: Position) -> Place {
         let index = self.entries.partition_point(|e| (e.epoch, e.id) < (position.epoch, position.id));
@@ -379,9 +400,6 @@ impl Store {
 pub(crate) struct Appended {
     /// The channels with subscribers that the frame names.
     touched: Vec<Touched>,
-    ordinal: u64,
-    /// The position before the payload.
-    before: Position,
     /// Where the walk over the subscribers goes on: an index of `touched`, and a subscriber's key there.
     next: (usize, usize),
 }

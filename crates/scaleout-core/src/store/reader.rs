@@ -1,10 +1,16 @@
 //! Readers: one subscription's part of one stream.
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, task::Waker, time::Duration};
+use std::{sync::Arc, task::Waker, time::Duration};
 
-use super::{Appended, Store, Touched, channels::ChannelKey, place::Place, timeline::Judgement};
+use super::{
+    Appended, Store, Touched,
+    channels::ChannelKey,
+    pending::{Pending, Ready},
+    place::Place,
+    timeline::Judgement,
+};
 use crate::{
-    CursorEntry, Gap, GapReason, Message, Position, mutant::Mutant, store::timeline::Stem,
+    CursorEntry, Gap, GapReason, Message, Position, Received, mutant::Mutant, store::timeline::Stem,
     subscription::Signal,
 };
 
@@ -13,7 +19,7 @@ use crate::{
 pub(crate) struct ReaderKey(u32);
 
 impl ReaderKey {
-    fn new(key: usize) -> Self {
+    pub(super) fn new(key: usize) -> Self {
         Self(u32::try_from(key).expect("memory ends before four billion readers"))
     }
 
@@ -22,8 +28,8 @@ impl ReaderKey {
     }
 }
 
-/// Readers that one [`Store::notify`] touches at most, so that a crowd does not hold the lock.
-const NOTIFY_CHUNK: usize = 1_000;
+/// Readers that one [`Store::notify`] touches at most, so that a crowd does not hold the lock; tests need no crowd.
+const NOTIFY_CHUNK: usize = if cfg!(test) { 2 } else { 1_000 };
 
 /// A subscription's place on one stream.
 #[derive(Debug)]
@@ -31,8 +37,8 @@ pub(super) struct Reader {
     signal: Arc<Signal>,
     /// Its channels, by key, each with the reader's key among the channel's subscribers.
     channels: Vec<(ChannelKey, u32)>,
-    /// Of its channels those that hold messages behind `place`, the one with the oldest first.
-    heap: BinaryHeap<Reverse<Ready>>,
+    /// Of its channels those that hold messages behind `place`.
+    pending: Pending,
     /// Everything before it is passed.
     place: Place,
     /// The same as a position. While nothing is pending, the reader stands at the stream's end instead.
@@ -40,7 +46,7 @@ pub(super) struct Reader {
     /// The number of the first hole it was not told of.
     next_hole: u64,
     /// A gap to be told first.
-    told: Option<Box<Untold>>,
+    told: Option<Box<Told>>,
     waiting: Option<Box<Waiting>>,
     /// Whether the signal lists this stream.
     signalled: bool,
@@ -49,23 +55,13 @@ pub(super) struct Reader {
     reset: bool,
 }
 
-/// A channel with a message to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Ready {
-    place: Place,
-    /// The message's sequence number in its channel.
-    seq: u64,
-    channel: ChannelKey,
-    subscriber: u32,
-}
-
-/// A gap that a cursor was answered with, and that its client does not know yet.
+/// A gap that a look-up found.
 #[derive(Debug)]
-struct Untold {
+struct Told {
     reason: GapReason,
     frames: Option<u64>,
-    /// What the cursor said: where the client stands until it is told.
-    asked: CursorEntry,
+    /// What a cursor says until the gap was read, so that a client that leaves before is told elsewhere.
+    before: CursorEntry,
 }
 
 #[derive(Debug)]
@@ -108,15 +104,6 @@ pub(crate) enum LookUp {
     Unpositioned,
 }
 
-/// What a reader is given.
-#[derive(Debug)]
-pub(crate) enum Item {
-    /// A message of one of its channels.
-    Message(Message),
-    /// Something is missing.
-    Gap(Gap),
-}
-
 /// What is left of a walk over the readers.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Notified {
@@ -132,7 +119,7 @@ impl Reader {
     }
 
     fn is_pending(&self, holes_end: u64) -> bool {
-        self.told.is_some() || self.is_live() && (!self.heap.is_empty() || self.next_hole < holes_end)
+        self.told.is_some() || self.is_live() && (!self.pending.is_empty() || self.next_hole < holes_end)
     }
 
     /// Lists the stream in the signal, and hands back whom to wake.
@@ -150,7 +137,7 @@ impl Store {
         let reader = Reader {
             signal,
             channels: Vec::new(),
-            heap: BinaryHeap::new(),
+            pending: Pending::default(),
             place: Place::entry(self.end()),
             passed: self.end_position(),
             next_hole: self.holes_end(),
@@ -204,9 +191,7 @@ impl Store {
                 self.restart(key, GapReason::Reset, CursorEntry::Unpositioned);
                 LookUp::Reset
             }
-            Asked::Cursor(Some(&asked @ CursorEntry::At { .. }))
-                if self.mutation.is(Mutant::GapOnEveryHop) =>
-            {
+            Asked::Cursor(Some(&asked)) if self.mutation.is(Mutant::GapOnEveryHop) => {
                 self.restart(key, GapReason::Reset, asked);
                 LookUp::Reset
             }
@@ -234,9 +219,9 @@ impl Store {
     ///
     /// Now is the store's last known head where this node has not reached it yet: what lies before may be copies, in
     /// another epoch, of what the client had before.
-    fn restart(&mut self, key: ReaderKey, reason: GapReason, asked: CursorEntry) {
+    fn restart(&mut self, key: ReaderKey, reason: GapReason, before: CursorEntry) {
         self.readers[key.index()].reset = true;
-        self.readers[key.index()].told = Some(Box::new(Untold { reason, frames: None, asked }));
+        self.tell(key, Told { reason, frames: None, before });
         match (self.timeline.current(), self.known_head) {
             (None, _) => {
                 self.unopened.insert(key);
@@ -261,9 +246,7 @@ impl Store {
         };
         match self.timeline.judge(position, stem) {
             Judgement::Ahead => {
-                self.waiting.insert((position, key));
-                self.readers[key.index()].waiting =
-                    Some(Box::new(Waiting { position: Some(position), stem, until }));
+                self.wait(key, position, stem, until);
                 LookUp::Ahead
             }
             Judgement::Foreign => {
@@ -271,27 +254,55 @@ impl Store {
                 LookUp::Reset
             }
             Judgement::Known => {
-                let at = self.normalized(position);
-                if self.edge.is_none_or(|edge| edge <= at) {
-                    let place = self.place_of(position);
-                    self.stand_at(key, place, position);
+                let Some(edge) = self.edge else {
+                    // Where the backlog begins is known with its first payload.
+                    self.wait(key, position, stem, until);
+                    return LookUp::Ahead;
+                };
+                let is_known = self.origin.is_some_and(|origin| self.is_behind(position, origin));
+                let before = CursorEntry::At { position, stem };
+                if self.is_behind(position, edge) {
+                    if !is_known {
+                        self.tell(key, Told { reason: GapReason::Lost, frames: None, before });
+                    }
+                    self.stand_at(key, self.place_of(position), position);
                     return LookUp::InRing;
                 }
-                let edge = self.edge.unwrap_or(at);
-                let expired = self.origin.is_none_or(|origin| at < origin)
+                let expired = !is_known
                     || self.readers[key.index()].channels.iter().any(|(channel, _)| {
                         self.gone.may_have_lost(self.channels.hash_of(*channel), position)
                     });
-                self.stand_at(key, Place::entry(self.first), if expired { edge } else { position });
                 if expired && !self.mutation.is(Mutant::SwallowExpired) {
-                    let frames = (self.dense_ids && edge.epoch == at.epoch).then(|| edge.id.0 - at.id.0);
-                    let asked = CursorEntry::At { position, stem };
-                    let told = Untold { reason: GapReason::Expired, frames, asked };
-                    self.readers[key.index()].told = Some(Box::new(told));
+                    let from = self.normalized(position);
+                    let frames = (self.dense_ids && from.epoch == edge.epoch).then(|| {
+                        let end = edge.id.0.saturating_add(edge.is_whole().into());
+                        end.saturating_sub(from.id.0)
+                    });
+                    self.tell(key, Told { reason: GapReason::Expired, frames, before });
+                }
+                // Of its channels nothing is lost: it stands at the edge, or before a hole that it has to be told of.
+                let first = Place::entry(self.first);
+                match self.holes.get(self.holes_passed(position)).filter(|hole| hole.place < first) {
+                    Some(hole) if !expired => self.stand_at(key, hole.place, position),
+                    _ => self.stand_at(key, first, edge),
                 }
                 LookUp::Older { expired }
             }
         }
+    }
+
+    /// Makes a gap the next thing a reader is given. One that it was not given yet covers this one too.
+    fn tell(&mut self, key: ReaderKey, told: Told) {
+        match &mut self.readers[key.index()].told {
+            // Nobody has counted both.
+            Some(first) => first.frames = None,
+            none => *none = Some(Box::new(told)),
+        }
+    }
+
+    fn wait(&mut self, key: ReaderKey, position: Position, stem: Option<Stem>, until: Option<Duration>) {
+        self.waiting.insert((position, key));
+        self.readers[key.index()].waiting = Some(Box::new(Waiting { position: Some(position), stem, until }));
     }
 
     /// Makes a reader wait for a position that will come.
@@ -300,10 +311,8 @@ impl Store {
             self.stand_at_end(key);
             return;
         }
-        self.waiting.insert((position, key));
         let stem = self.timeline.stem(position);
-        self.readers[key.index()].waiting =
-            Some(Box::new(Waiting { position: Some(position), stem, until: None }));
+        self.wait(key, position, stem, None);
     }
 
     fn stand_at_end(&mut self, key: ReaderKey) {
@@ -314,13 +323,20 @@ impl Store {
         reader.waiting = None;
     }
 
-    fn stand_at(&mut self, key: ReaderKey, place: Place, passed: Position) {
-        let at = self.normalized(passed);
+    /// How many of the holes a client at a position has passed.
+    fn holes_passed(&self, position: Position) -> usize {
         let is_passed = |hole: &super::Hole| {
-            let (from, to) = (hole.from, hole.to);
-            if from == to { passed > to } else { passed >= to || to.index == 0 && at >= to }
+            // Where no id is missing, the hole's two sides are one place of the store: only who was told stands behind.
+            match self.normalized(hole.from) == self.normalized(hole.to) {
+                true => position > hole.from && position >= hole.to,
+                false => self.is_behind(position, hole.to),
+            }
         };
-        let next_hole = self.first_hole + self.holes.iter().take_while(|hole| is_passed(hole)).count() as u64;
+        self.holes.iter().take_while(|hole| is_passed(hole)).count()
+    }
+
+    fn stand_at(&mut self, key: ReaderKey, place: Place, passed: Position) {
+        let next_hole = self.first_hole + self.holes_passed(passed) as u64;
         self.clear_heap(key);
         let reader = &mut self.readers[key.index()];
         (reader.place, reader.passed, reader.next_hole) = (place, passed, next_hole);
@@ -329,11 +345,12 @@ impl Store {
             let (channel, subscriber) = self.readers[key.index()].channels[index];
             self.make_ready(key, channel, subscriber, place);
         }
+        self.settle(key);
     }
 
     fn clear_heap(&mut self, key: ReaderKey) {
-        for Reverse(ready) in std::mem::take(&mut self.readers[key.index()].heap) {
-            self.channels.get_mut(ready.channel).subscribers[ready.subscriber as usize].ready = false;
+        for ready in self.readers[key.index()].pending.take() {
+            self.channels.get_mut(ready.channel).subscribers.set_ready(ready.subscriber, false);
         }
     }
 
@@ -342,8 +359,8 @@ impl Store {
         let held = self.channels.get_mut(channel);
         let seq = held.first_from(from);
         let Some(place) = held.place(seq) else { return };
-        held.subscribers[subscriber as usize].ready = true;
-        self.readers[key.index()].heap.push(Reverse(Ready { place, seq, channel, subscriber }));
+        held.subscribers.set_ready(subscriber, true);
+        self.readers[key.index()].pending.push(Ready { place, seq, channel, subscriber });
     }
 
     /// Subscribes a reader to a channel, from the reader's own position on; `false` where it was already.
@@ -364,21 +381,18 @@ impl Store {
         if !self.readers[key.index()].is_live() {
             return true;
         }
-        let holes_end = self.holes_end();
-        if !self.readers[key.index()].is_pending(holes_end) {
-            let (place, passed) = (Place::entry(self.end()), self.end_position());
-            let reader = &mut self.readers[key.index()];
-            (reader.place, reader.passed) = (place, passed);
-            return true;
-        }
-        let (place, passed) = (self.readers[key.index()].place, self.readers[key.index()].passed);
-        let lost = place < Place::entry(self.first)
-            && self.gone.may_have_lost(self.channels.hash_of(channel), passed);
-        if lost && self.readers[key.index()].told.is_none() {
+        let (mut place, mut passed) = self.standing(key);
+        let first = Place::entry(self.first);
+        if self.gone.may_have_lost(self.channels.hash_of(channel), passed)
+            && let Some(edge) = self.edge
+        {
             let frames = Some(self.first - place.ordinal());
-            let told = Untold { reason: GapReason::Lagged, frames, asked: self.entry_at(key, passed) };
-            self.readers[key.index()].told = Some(Box::new(told));
+            self.tell(key, Told { reason: GapReason::Lagged, frames, before: self.entry_at(key, passed) });
+            (place, passed) = (first, passed.max(edge));
+            self.drop_evicted(key);
         }
+        let reader = &mut self.readers[key.index()];
+        (reader.place, reader.passed) = (place, passed);
         self.make_ready(key, channel, subscriber, place);
         self.signal_if_pending(key, wakes);
         true
@@ -392,14 +406,11 @@ impl Store {
             return false;
         };
         let (_, subscriber) = reader.channels.remove(at);
-        let was_pending = !reader.heap.is_empty();
-        reader.heap.retain(|Reverse(ready)| ready.channel != channel);
-        if was_pending && reader.heap.is_empty() && reader.is_live() {
-            let (place, passed) = (Place::entry(self.end()), self.end_position());
-            let reader = &mut self.readers[key.index()];
-            (reader.place, reader.passed) = (place, passed);
+        reader.pending.remove(channel);
+        self.channels.unsubscribe(channel, subscriber);
+        if self.readers[key.index()].is_live() {
+            self.settle(key);
         }
-        self.channels.unsubscribe(channel, subscriber as usize);
         true
     }
 
@@ -416,7 +427,7 @@ impl Store {
     pub(crate) fn remove_reader(&mut self, key: ReaderKey) {
         let reader = self.readers.remove(key.index());
         for (channel, subscriber) in reader.channels {
-            self.channels.unsubscribe(channel, subscriber as usize);
+            self.channels.unsubscribe(channel, subscriber);
         }
         if let Some(position) = reader.waiting.and_then(|waiting| waiting.position) {
             self.waiting.remove(&(position, key));
@@ -432,18 +443,44 @@ impl Store {
     /// What a cursor says of this reader's stream.
     pub(crate) fn cursor_entry(&self, key: ReaderKey) -> CursorEntry {
         let reader = &self.readers[key.index()];
-        if let Some(untold) = &reader.told {
-            return untold.asked;
-        }
-        match &reader.waiting {
-            None if self.mutation.is(Mutant::IdleCursorStays) => self.entry_at(key, reader.passed),
-            None if reader.is_pending(self.holes_end()) => self.entry_at(key, reader.passed),
-            None => self.entry_at(key, self.end_position()),
-            Some(waiting) => match waiting.position {
+        match (&reader.told, &reader.waiting) {
+            (Some(told), _) => told.before,
+            (None, None) if self.mutation.is(Mutant::IdleCursorStays) => self.entry_at(key, reader.passed),
+            (None, None) => self.entry_at(key, self.standing(key).1),
+            (None, Some(waiting)) => match waiting.position {
                 Some(position) => CursorEntry::At { position, stem: waiting.stem },
                 None => CursorEntry::Unpositioned,
             },
         }
+    }
+
+    /// Where a live reader is: right before what it reads next, as far as that is cheap to tell.
+    fn standing(&self, key: ReaderKey) -> (Place, Position) {
+        let reader = &self.readers[key.index()];
+        let (place, passed) = if !reader.is_pending(self.holes_end()) {
+            // A payload whose readers are being notified may be of a channel of this one.
+            self.notifying.unwrap_or_else(|| (Place::entry(self.end()), self.end_position()))
+        } else if let Some(hole) = self.hole_before(reader, reader.pending.first().map(|ready| ready.place))
+            && reader.told.is_none()
+        {
+            (hole.place, hole.from)
+        } else {
+            (reader.place, reader.passed)
+        };
+        (reader.place.max(place), reader.passed.max(passed))
+    }
+
+    /// Puts a reader where it [stands](Self::standing), so that what it is given next is counted from there.
+    fn settle(&mut self, key: ReaderKey) {
+        let (place, passed) = self.standing(key);
+        let reader = &mut self.readers[key.index()];
+        (reader.place, reader.passed) = (place, passed);
+    }
+
+    /// The next hole to tell a reader of, if its next message comes behind that.
+    fn hole_before(&self, reader: &Reader, next: Option<Place>) -> Option<&super::Hole> {
+        let index = usize::try_from(reader.next_hole.checked_sub(self.first_hole)?).ok()?;
+        self.holes.get(index).filter(|hole| next.is_none_or(|next| hole.place <= next))
     }
 
     fn entry_at(&self, key: ReaderKey, position: Position) -> CursorEntry {
@@ -453,15 +490,19 @@ impl Store {
     }
 
     /// The next item of a reader, and whether there is more.
-    pub(crate) fn read(&mut self, key: ReaderKey) -> (Option<Item>, bool) {
+    pub(crate) fn read(&mut self, key: ReaderKey) -> (Option<Received>, bool) {
         let item = self.next_item(key);
         let holes_end = self.holes_end();
+        let reader = &self.readers[key.index()];
+        if reader.is_live() && reader.next_hole < holes_end {
+            self.settle(key);
+        }
         let reader = &mut self.readers[key.index()];
         reader.signalled = reader.is_pending(holes_end);
         (item, reader.signalled)
     }
 
-    fn next_item(&mut self, key: ReaderKey) -> Option<Item> {
+    fn next_item(&mut self, key: ReaderKey) -> Option<Received> {
         let first = Place::entry(self.first);
         if let Some(told) = self.readers[key.index()].told.take() {
             return Some(self.gap(key, told.reason, told.frames));
@@ -470,25 +511,26 @@ impl Store {
         if !reader.is_live() {
             return None;
         }
-        if reader.heap.peek().is_some_and(|Reverse(ready)| ready.place < first) {
-            let gap = self.skip_evicted(key);
-            return if self.mutation.is(Mutant::SwallowLagged) { self.next_item(key) } else { Some(gap) };
-        }
         if reader.next_hole < self.first_hole {
             reader.next_hole = self.first_hole;
             return Some(self.gap(key, GapReason::Lost, None));
         }
-        let next = reader.heap.peek().map(|Reverse(ready)| *ready);
-        let hole = usize::try_from(reader.next_hole - self.first_hole).ok().and_then(|i| self.holes.get(i));
-        if let Some(hole) = hole.filter(|hole| next.is_none_or(|next| hole.place <= next.place)) {
-            let frames = hole.frames;
+        self.mark_rest(key);
+        let reader = &self.readers[key.index()];
+        let next = reader.pending.first();
+        if let Some(hole) = self.hole_before(reader, next.map(|next| next.place)) {
+            let (place, to, frames) = (hole.place, hole.to, hole.frames);
+            let reader = &mut self.readers[key.index()];
             reader.next_hole += 1;
-            reader.passed = reader.passed.max(hole.to);
-            reader.place = reader.place.max(hole.place);
+            reader.passed = reader.passed.max(to);
+            reader.place = reader.place.max(place);
             return Some(self.gap(key, GapReason::Lost, frames));
         }
         let next = next?;
-        reader.heap.pop();
+        if next.place < first {
+            let gap = self.skip_evicted(key);
+            return if self.mutation.is(Mutant::SwallowLagged) { self.next_item(key) } else { Some(gap) };
+        }
         let message = self.message_at(next);
         let behind = self.behind(next.place);
         let reader = &mut self.readers[key.index()];
@@ -500,18 +542,37 @@ impl Store {
         };
         let tenth = message.position.id.0 % 10 == 3;
         if tenth && !is_again && self.mutation.is(Mutant::DeliverTwice) {
-            reader.heap.push(Reverse(next));
-            return Some(Item::Message(message));
+            return Some(Received::Message(message));
         }
         let channel = self.channels.get_mut(next.channel);
         match channel.place(next.seq + 1) {
-            Some(place) => reader.heap.push(Reverse(Ready { place, seq: next.seq + 1, ..next })),
-            None => channel.subscribers[next.subscriber as usize].ready = false,
+            Some(place) => reader.pending.replace_first(Ready { place, seq: next.seq + 1, ..next }),
+            None => {
+                reader.pending.pop();
+                channel.subscribers.set_ready(next.subscriber, false);
+            }
         }
         if tenth && self.mutation.is(Mutant::DropEveryTenth) {
             return self.next_item(key);
         }
-        Some(Item::Message(message))
+        Some(Received::Message(message))
+    }
+
+    /// Marks all channels of a reader that came to the payload whose readers are being notified.
+    ///
+    /// It may come there by way of one channel before it was notified for another one that stands first.
+    fn mark_rest(&mut self, key: ReaderKey) {
+        let Some((place, _)) = self.notifying else { return };
+        if self.readers[key.index()].pending.first().is_none_or(|ready| ready.place < place) {
+            return;
+        }
+        let from = place.max(self.readers[key.index()].place);
+        for index in 0..self.readers[key.index()].channels.len() {
+            let (channel, subscriber) = self.readers[key.index()].channels[index];
+            if !self.channels.get(channel).subscribers.is_ready(subscriber) {
+                self.make_ready(key, channel, subscriber, from);
+            }
+        }
     }
 
     fn entry(&self, place: Place) -> &super::Entry {
@@ -532,7 +593,7 @@ impl Store {
         let slot = &entry.slots[index as usize];
         let behind = self.behind(ready.place);
         let extensions = slot.payload.end..slot.extensions_end;
-        let message = Message {
+        let mut message = Message {
             channel: Arc::clone(&self.channels.get(ready.channel).name),
             payload: entry.bytes.slice(slot.payload.start as usize..slot.payload.end as usize),
             // One byte is the count of no extensions at all.
@@ -545,7 +606,8 @@ impl Store {
             stream_count: self.stream_count,
             others: None,
         };
-        self.mutated(message)
+        self.mutate(&mut message);
+        message
     }
 
     fn mutated_index(&self, entry: &super::Entry, index: u32) -> u32 {
@@ -555,7 +617,7 @@ impl Store {
         if same && self.mutation.is(Mutant::SwapNeighbours) { other } else { index }
     }
 
-    fn mutated(&self, mut message: Message) -> Message {
+    fn mutate(&self, message: &mut Message) {
         if self.mutation.is(Mutant::CorruptPayload) && message.position.id.0 % 5 == 3 {
             message.payload = message.payload.iter().map(|byte| byte ^ 1).collect();
         }
@@ -568,33 +630,37 @@ impl Store {
         if self.mutation.is(Mutant::CursorBeforeMessage) {
             message.behind = CursorEntry::At { position: message.position, stem: None };
         }
-        message
     }
 
     /// Passes what left the ring before the reader came to it.
-    fn skip_evicted(&mut self, key: ReaderKey) -> Item {
-        let first = Place::entry(self.first);
+    fn skip_evicted(&mut self, key: ReaderKey) -> Received {
         let missed = self.first - self.readers[key.index()].place.ordinal().min(self.first);
-        while let Some(&Reverse(stale)) = self.readers[key.index()].heap.peek().filter(|r| r.0.place < first)
-        {
-            self.readers[key.index()].heap.pop();
-            self.channels.get_mut(stale.channel).subscribers[stale.subscriber as usize].ready = false;
-            self.make_ready(key, stale.channel, stale.subscriber, first);
-        }
+        self.drop_evicted(key);
         let edge = self.edge.unwrap_or_else(|| self.end_position());
         let reader = &mut self.readers[key.index()];
-        reader.place = first;
+        reader.place = Place::entry(self.first);
         reader.passed = reader.passed.max(edge);
         self.gap(key, GapReason::Lagged, Some(missed))
     }
 
-    fn gap(&self, key: ReaderKey, reason: GapReason, frames: Option<u64>) -> Item {
+    /// Goes on with the oldest message there is, for each channel whose next one has left the ring.
+    fn drop_evicted(&mut self, key: ReaderKey) {
+        let first = Place::entry(self.first);
+        while let Some(stale) = self.readers[key.index()].pending.first().filter(|stale| stale.place < first)
+        {
+            self.readers[key.index()].pending.pop();
+            self.channels.get_mut(stale.channel).subscribers.set_ready(stale.subscriber, false);
+            self.make_ready(key, stale.channel, stale.subscriber, first);
+        }
+    }
+
+    fn gap(&self, key: ReaderKey, reason: GapReason, frames: Option<u64>) -> Received {
         let frames = match frames {
             Some(_) if self.mutation.is(Mutant::GapTooSmall) => Some(0),
             Some(frames) if self.mutation.is(Mutant::GapTooLarge) => Some(frames + 10_000),
             frames => frames,
         };
-        Item::Gap(Gap {
+        Received::Gap(Gap {
             stream: self.stream,
             reason,
             frames,
@@ -611,48 +677,40 @@ impl Store {
             let mut marked = Vec::new();
             let mut end = 0;
             if let Some(held) = self.channels.same(touched.channel, touched.hash) {
-                end = held.subscribers.capacity();
+                end = held.subscribers.end();
                 let from = appended.next.1;
                 let stop = end.min(from + left);
                 left -= stop.saturating_sub(from);
                 appended.next.1 = stop;
                 marked.extend((from..stop).filter_map(|at| {
                     let subscriber = held.subscribers.get(at).filter(|subscriber| !subscriber.ready)?;
-                    Some((at, subscriber.reader))
+                    Some((u32::try_from(at).ok()?, subscriber.reader))
                 }));
             }
             for (subscriber, reader) in marked {
-                self.mark(reader, subscriber, touched, appended, wakes);
+                self.mark(reader, subscriber, touched, wakes);
             }
             if appended.next.1 < end {
                 return Notified::More;
             }
             appended.next = (appended.next.0 + 1, 0);
         }
+        self.notifying = None;
         Notified::All
     }
 
-    fn mark(
-        &mut self,
-        key: ReaderKey,
-        subscriber: usize,
-        touched: Touched,
-        appended: &Appended,
-        wakes: &mut Vec<Waker>,
-    ) {
+    fn mark(&mut self, key: ReaderKey, subscriber: u32, touched: Touched, wakes: &mut Vec<Waker>) {
         let Touched { channel, seq, place, .. } = touched;
-        let holes_end = self.holes_end();
-        let reader = &mut self.readers[key.index()];
+        let reader = &self.readers[key.index()];
         if !reader.is_live() || place < reader.place {
             return;
         }
-        if !reader.is_pending(holes_end) {
-            reader.place = Place::entry(appended.ordinal);
-            reader.passed = appended.before;
+        if reader.pending.is_empty() && reader.told.is_none() {
+            self.settle(key);
         }
-        self.channels.get_mut(channel).subscribers[subscriber].ready = true;
-        let subscriber = u32::try_from(subscriber).expect("fewer than 2^32 readers");
-        reader.heap.push(Reverse(Ready { place, seq, channel, subscriber }));
+        let reader = &mut self.readers[key.index()];
+        self.channels.get_mut(channel).subscribers.set_ready(subscriber, true);
+        reader.pending.push(Ready { place, seq, channel, subscriber });
         reader.signal(self.stream, wakes);
     }
 
@@ -666,7 +724,7 @@ impl Store {
                 continue;
             };
             let last = self.holes.back().filter(|_| !reader.signalled && reader.next_hole + 1 == holes_end);
-            if let (Some(hole), true) = (last, reader.heap.is_empty()) {
+            if let (Some(hole), true) = (last, reader.pending.is_empty()) {
                 // Nothing was pending before this hole, so the reader stood at the stream's end.
                 (reader.place, reader.passed) = (reader.place.max(hole.place), reader.passed.max(hole.from));
             }
@@ -678,6 +736,9 @@ impl Store {
 
     /// Lets readers go on whose position has come, or will never come.
     pub(crate) fn release_waiting(&mut self, wakes: &mut Vec<Waker>) {
+        if self.edge.is_none() {
+            return;
+        }
         while let Some(&(position, key)) = self.waiting.first() {
             let Some(head) = self.timeline.head() else { return };
             if position.epoch >= head.epoch && !self.has_reached(position) {
@@ -705,7 +766,7 @@ impl Store {
             .collect();
         for (position, key) in over {
             self.waiting.remove(&(position, key));
-            let stem = self.readers[key.index()].waiting.take().and_then(|waiting| waiting.stem);
+            let stem = self.readers[key.index()].waiting.as_ref().and_then(|waiting| waiting.stem);
             self.restart(key, GapReason::Reset, CursorEntry::At { position, stem });
             self.signal_if_pending(key, wakes);
         }

@@ -7,7 +7,7 @@ use crate::{
         Outcome,
         tools::{EVERYTHING, Reader, Sender, bytes_of, inject, require},
     },
-    fixture::{Fault, Fixture, Need},
+    fixture::{Fault, Fixture, Need, RETAINED},
 };
 
 /// Rule 7: `Backlog` yields as many payloads as asked for, the last ones, then the live ones.
@@ -122,6 +122,45 @@ pub async fn rule_07_reception_goes_on_where_it_stood(fixture: &dyn Fixture) -> 
         seen.extend(reader.payloads(6, "payloads around a broken link").await);
     }
     assert_eq!(bytes_of(&seen), sent);
+    Ok(())
+}
+
+/// Rule 7: the backlog ends where retention does.
+pub async fn rule_07_the_backlog_is_what_is_retained(fixture: &dyn Fixture) -> Outcome {
+    require(fixture, Need::Replay)?;
+    let node = fixture.node();
+    let mut sender = Sender::new(fixture, &node);
+    let mut sent = sender.send_many(10).await;
+    inject(fixture, Fault::Trim).await?;
+    let mut reader = Reader::start(fixture, &fixture.node(), EVERYTHING);
+    let mut seen = reader.payloads(RETAINED, "what is retained").await;
+    sent.push(sender.send().await);
+    seen.push(reader.payload("a live payload").await);
+    assert_eq!(bytes_of(&seen), sent[10 - RETAINED..]);
+    Ok(())
+}
+
+/// Rule 7: what retention dropped before a reception came to it shows: by ids where these are dense, else by the link.
+pub async fn rule_07_what_retention_dropped_shows(fixture: &dyn Fixture) -> Outcome {
+    let node = fixture.node();
+    let dense = node.capabilities().dense_ids;
+    let mut reader = Reader::open(fixture, &node).await;
+    let mut sender = Sender::new(fixture, &node);
+    sender.send().await;
+    let mut last = reader.payload("a payload before").await;
+    let sent = sender.send_many(10).await;
+    inject(fixture, Fault::Trim).await?;
+    let marker = sender.send().await;
+    let mut left_out = 0;
+    let seen = reader.entries_until(&marker, "a marker").await;
+    for got in &seen {
+        left_out += got.id.0 - last.id.0 - 1;
+        last = got.clone();
+    }
+    let is_missing = sent.iter().filter(|bytes| !seen.iter().any(|got| got.bytes == **bytes)).count();
+    let is_told = reader.openings.iter().skip(1).any(|opening| !opening.unbroken);
+    let shows = if dense { left_out as usize == is_missing } else { is_missing == 0 || is_told };
+    assert!(shows, "{is_missing} payloads are missing, {left_out} ids are left out, told: {is_told}");
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use crate::conformance::Case;
 /// are options of `tokio::test`, such as `start_paused = true` for a store that lives in the test's own time.
 #[macro_export]
 macro_rules! conformance_tests {
-    ($fixture:expr $(, $option:ident = $value:expr)* $(,)?) => {
+    ($fixture:expr $(, $option:ident = $value:tt)* $(,)?) => {
         $crate::__for_each_case! { [$crate::__conformance_test] ($fixture; $($option = $value),*) }
     };
 }
@@ -24,7 +24,7 @@ macro_rules! __conformance_test {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __one_conformance_test {
-    (($fixture:expr; $($option:ident = $value:expr),*) $group:ident::$case:ident) => {
+    (($fixture:expr; $($option:ident = $value:tt),*) $group:ident::$case:ident) => {
         #[tokio::test($($option = $value),*)]
         async fn $case() {
             let fixture = $fixture;
@@ -90,6 +90,8 @@ macro_rules! __for_each_case {
             backlog::rule_07_latest_yields_nothing_of_the_past
             backlog::rule_07_the_backlog_reaches_into_earlier_epochs
             backlog::rule_07_reception_goes_on_where_it_stood
+            backlog::rule_07_the_backlog_is_what_is_retained
+            backlog::rule_07_what_retention_dropped_shows
             backlog::rule_07_a_reception_crosses_epochs_without_loss
             epochs::rule_08_a_flush_begins_a_new_epoch
             epochs::rule_08_a_failover_begins_a_new_epoch
@@ -101,6 +103,7 @@ macro_rules! __for_each_case {
             sends::rule_09_an_older_number_adds_nothing
             sends::rule_09_a_lost_answer_does_not_double_a_frame
             sends::rule_09_a_lost_frame_is_added_by_a_retry
+            sends::rule_09_a_late_copy_adds_nothing
             sends::rule_09_a_dropped_send_may_be_repeated
             sends::rule_09_a_number_may_be_left_out
             sends::rule_09_numbers_are_counted_per_node
@@ -118,6 +121,7 @@ macro_rules! __for_each_case {
             sharing::rule_13_a_dead_node_leaves_nothing_for_ever
             sharing::rule_13_a_closed_node_is_closed
             link::rule_14_a_fatal_error_is_told_as_fatal
+            link::rule_14_a_fatal_error_is_tried_seldom
             link::rule_14_a_fatal_error_heals
             bytes::rule_15_a_probe_adds_nothing
             bytes::rule_15_a_probe_leaves_the_log_as_it_is
@@ -129,9 +133,13 @@ macro_rules! __for_each_case {
             promises::promise_one_publishers_messages_keep_their_order
             promises::promise_no_duplicate_even_after_a_retried_send
             promises::promise_an_outage_loses_nothing_accepted
+            promises::promise_an_outage_shows_in_the_state
             promises::promise_a_store_that_forgot_is_repaired
             promises::promise_whatever_is_missing_is_told
             promises::promise_a_slow_subscriber_is_told
+            promises::promise_an_expired_cursor_is_told
+            promises::promise_an_idle_client_never_expires
+            promises::promise_a_hole_in_a_publishers_frames_is_told
             promises::promise_an_unreadable_frame_is_told
             promises::promise_no_fault_no_gap
             promises::promise_a_client_resumes_on_any_node

@@ -14,7 +14,7 @@ pub(super) async fn connect(fixture: &dyn Fixture) -> Bus {
 
 /// The bus of a new node with settings of its own, caught up with the store.
 pub(super) async fn connect_with(fixture: &dyn Fixture, config: BusConfig) -> Bus {
-    let connecting = Bus::builder_from(fixture.node()).config(config).connect();
+    let connecting = fixture.bus().config(config).connect();
     within(fixture.patience(), "a bus to connect", connecting).await.expect("the bus connects")
 }
 

@@ -234,5 +234,16 @@ pub async fn rule_14_a_fatal_error_heals(fixture: &dyn Fixture) -> Outcome {
     Ok(())
 }
 
+/// Rule 14: refused credentials are not tried again and again, lest the account be locked.
+pub async fn rule_14_a_fatal_error_is_tried_seldom(fixture: &dyn Fixture) -> Outcome {
+    inject(fixture, Fault::Refuse).await?;
+    let mut reader = Reader::start(fixture, &fixture.node(), Start::Latest);
+    let watched_until = Instant::now() + WATCHED;
+    while let Ok(_fault) = tokio::time::timeout_at(watched_until, reader.fault("a refused attempt")).await {
+        assert!(reader.faults.len() < 5, "5 attempts in less than {WATCHED:?}");
+    }
+    Ok(())
+}
+
 /// The minute between attempts, and as much again.
 const HEALING: Duration = Duration::from_secs(120);

@@ -1,10 +1,12 @@
 //! What an application is promised, over any backplane: the rows of `docs/guarantees.md`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::future::join_all;
 use scaleout_core::{
-    AppName, Bus, BusConfig, ErrorKind, GapReason, Message, NodeId, Position, StreamState,
-    frame::{Frame, Layout},
+    AppName, Bus, BusConfig, ErrorKind, Gap, GapReason, Message, NodeId, Position, StreamState,
+    frame::{Frame, FrameHead, Layout, encode_message, seal},
 };
 
 use crate::{
@@ -32,6 +34,10 @@ pub async fn promise_all_nodes_see_one_order(fixture: &dyn Fixture) -> Outcome {
         let messages = client.messages(3 * 40, "every message").await;
         orders.push(messages.iter().map(place_of).collect::<Vec<_>>());
         client.expect_no_gap();
+    }
+    for bus in &buses {
+        let counters = bus.counters();
+        assert_eq!((counters.published, counters.delivered), (40, 3 * 40), "counted wrong");
     }
     assert_eq!(orders[0], orders[1], "two nodes see two orders");
     assert_eq!(orders[0], orders[2], "two nodes see two orders");
@@ -138,6 +144,26 @@ pub async fn promise_an_outage_loses_nothing_accepted(fixture: &dyn Fixture) -> 
     Ok(())
 }
 
+/// An outage shows in the state of the streams and in the readiness of the node, and so does its end.
+pub async fn promise_an_outage_shows_in_the_state(fixture: &dyn Fixture) -> Outcome {
+    let config = BusConfig::default().with_degraded_grace(Duration::ZERO);
+    let bus = connect_with(fixture, config).await;
+    assert!(bus.health().ready, "a connected bus is not ready");
+    inject(fixture, Fault::Outage).await?;
+    let mut state = bus.state();
+    let down = async {
+        while state.current().iter().any(StreamState::is_up) {
+            state.changed().await.expect("the bus is open");
+        }
+    };
+    within(fixture.patience(), "every stream to be degraded", down).await;
+    assert!(!bus.health().ready, "a node without its store is ready");
+    inject(fixture, Fault::Restored).await?;
+    wait_until_up(fixture, &bus).await;
+    assert!(bus.health().ready, "a node whose store is back is not ready");
+    Ok(())
+}
+
 async fn wait_until_up(fixture: &dyn Fixture, bus: &Bus) {
     let mut state = bus.state();
     let up = async {
@@ -231,7 +257,110 @@ pub async fn promise_a_slow_subscriber_is_told(fixture: &dyn Fixture) -> Outcome
     let seen = payloads_of(&slow.until(&marker, "a marker").await);
     let missed = sent.len() - seen.len();
     assert!(seen == sent[missed..], "what follows a gap has a hole");
-    assert!(gap.frames().is_none_or(|frames| frames >= missed as u64), "{missed} are missing: {gap:?}");
+    expect_extent(&gap, missed, sent.len());
+    Ok(())
+}
+
+/// Each message was in a frame of its own, and there were no others.
+fn expect_extent(gap: &Gap, missed: usize, sent: usize) {
+    let fits = |frames| (missed as u64..=sent as u64).contains(&frames);
+    assert!(gap.frames().is_none_or(fits), "{missed} of {sent} are missing: {gap:?}");
+}
+
+/// A client that comes back with a cursor older than its node's memory is told so.
+pub async fn promise_an_expired_cursor_is_told(fixture: &dyn Fixture) -> Outcome {
+    let bus = connect_with(fixture, BusConfig::default().with_max_ring_bytes(64 << 10)).await;
+    let mut client = Client::subscribe(fixture, &bus, "room");
+    let (mut sent, mut cursor) = (Vec::new(), String::new());
+    for number in 0..100 {
+        let payload = Bytes::from(format!("{number:>4000}"));
+        publish(fixture, &bus, "room", &payload).await;
+        client.message("a message").await;
+        if number == 0 {
+            cursor = client.cursor();
+        } else {
+            sent.push(payload);
+        }
+    }
+    client.expect_no_gap();
+    let mut late = Client::resume(fixture, &bus, "room", &cursor);
+    let gap = late.gap("the gap of an expired cursor").await;
+    assert_eq!(gap.reason(), GapReason::Expired);
+    let marker = Bytes::from_static(b"marker");
+    publish(fixture, &bus, "room", &marker).await;
+    let seen = payloads_of(&late.until(&marker, "a marker").await);
+    let missed = sent.len() - seen.len();
+    assert!(missed > 0 && seen == sent[missed..], "what follows a gap has a hole");
+    expect_extent(&gap, missed, sent.len() + 1);
+    Ok(())
+}
+
+/// A client of a quiet channel that renews its cursor never expires, however busy its neighbours are.
+pub async fn promise_an_idle_client_never_expires(fixture: &dyn Fixture) -> Outcome {
+    let config = BusConfig::default().with_max_ring_bytes(64 << 10);
+    let (here, there) = (connect_with(fixture, config.clone()).await, connect_with(fixture, config).await);
+    let (stream, names) = (here.stream_of("room"), (0..1_000).map(|number| format!("quiet:{number}")));
+    let mut quiet = names.filter(|name| here.stream_of(name) == stream);
+    let quiet = quiet.next().expect("1,000 channels cover every stream");
+    let mut neighbour = Client::subscribe(fixture, &there, "room");
+    let mut idle = Client::subscribe(fixture, &here, &quiet);
+    for turn in 0..3 {
+        // Each time the ring turns over more than once.
+        for number in 0..40 {
+            let payload = Bytes::from(format!("{number:>4000}"));
+            publish(fixture, &there, "room", &payload).await;
+            neighbour.message("a message next door").await;
+        }
+        let marker = Bytes::from(format!("marker{turn}"));
+        publish(fixture, &here, &quiet, &marker).await;
+        assert_eq!(idle.message("a rare message").await.payload(), &marker);
+        let before = idle.cursor();
+        for number in 0..40 {
+            let payload = Bytes::from(format!("{number:>4000}"));
+            publish(fixture, &there, "room", &payload).await;
+            neighbour.message("a message next door").await;
+        }
+        let advancing = async {
+            while idle.cursor() == before {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        within(fixture.patience(), "the cursor of an idle client to advance", advancing).await;
+        let bus = if turn % 2 == 0 { &there } else { &here };
+        idle = Client::resume(fixture, bus, &quiet, &idle.cursor());
+    }
+    let marker = Bytes::from_static(b"marker");
+    publish(fixture, &here, &quiet, &marker).await;
+    assert_eq!(idle.message("a last message").await.payload(), &marker);
+    idle.expect_no_gap();
+    Ok(())
+}
+
+/// A frame that the store does not hold shows by its publisher's next one; a frame that was given up does not.
+pub async fn promise_a_hole_in_a_publishers_frames_is_told(fixture: &dyn Fixture) -> Outcome {
+    let bus = connect(fixture).await;
+    let channel = channel_on(&bus, STREAM);
+    let mut client = Client::subscribe(fixture, &bus, &channel);
+    let mut publisher = Sender::new(fixture, &fixture.node());
+    // Frame 2 was given up before it was confirmed: 3 follows 1. Frame 4 was confirmed and is gone: 5 follows 4.
+    for (number, after) in [(1, 0), (3, 1), (5, 4)] {
+        let mut messages = Vec::new();
+        encode_message(&mut messages, &channel, format!("frame {number}").as_bytes(), &[]);
+        let head = FrameHead {
+            app: AppName::default().hash(),
+            stream_count: bus.stream_count().get(),
+            node: publisher.node(),
+            number,
+            after,
+            sent_at_micros: 0,
+        };
+        publisher.send_bytes(seal(&head, 1, &messages)).await;
+    }
+    assert_eq!(client.message("frame 1").await.payload(), "frame 1");
+    assert_eq!(client.message("frame 3").await.payload(), "frame 3");
+    client.expect_no_gap();
+    assert_eq!(client.gap("the gap of frame 4").await.reason(), GapReason::Lost);
+    assert_eq!(client.message("frame 5").await.payload(), "frame 5");
     Ok(())
 }
 
@@ -308,6 +437,7 @@ pub async fn promise_a_client_resumes_on_any_node(fixture: &dyn Fixture) -> Outc
     }
     assert_eq!(payloads_of(&seen), sent);
     let indices: Vec<_> = seen.iter().map(|message| message.position().index).collect();
+    assert_eq!(indices[0], 0, "a first message is not the first of its frame");
     assert!(indices.iter().any(|index| *index > 0), "no hop was inside a frame: {indices:?}");
     Ok(())
 }

@@ -73,6 +73,25 @@ pub async fn rule_09_a_lost_frame_is_added_by_a_retry(fixture: &dyn Fixture) -> 
     Ok(())
 }
 
+/// Rule 9: a copy of a frame that arrives behind its retry adds nothing, nor does one behind later frames.
+pub async fn rule_09_a_late_copy_adds_nothing(fixture: &dyn Fixture) -> Outcome {
+    let node = fixture.node();
+    let mut reader = Reader::open(fixture, &node).await;
+    let mut sender = Sender::new(fixture, &node);
+    let mut sent = vec![sender.send().await];
+    for number in [2, 4] {
+        inject(fixture, Fault::DelaySend).await?;
+        let error = sender.attempt_named(number, number - 1).await.expect_err("it is still on its way");
+        assert!(error.is_transient(), "a time-out is told as {error:?}");
+        sent.extend(sender.send_many(2).await);
+        inject(fixture, Fault::Arrival).await?;
+    }
+    let marker = sender.send().await;
+    let seen = reader.until(&marker, "a marker").await;
+    assert_eq!(bytes_of(&seen), sent);
+    Ok(())
+}
+
 /// Rule 9: a send whose future is dropped may be repeated safely.
 pub async fn rule_09_a_dropped_send_may_be_repeated(fixture: &dyn Fixture) -> Outcome {
     let node = fixture.node();

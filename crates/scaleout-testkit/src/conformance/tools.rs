@@ -262,6 +262,11 @@ impl Sender {
         Self { backplane, stream, node, number: 0, confirmed: 0, patience: fixture.patience() }
     }
 
+    /// The node that its frames are of.
+    pub(super) fn node(&self) -> NodeId {
+        self.node
+    }
+
     /// A new payload that is its own name.
     pub(super) fn name(&self, number: u64) -> Bytes {
         Bytes::from(format!("{}/{number}", self.node))

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use scaleout_core::{Backplane, Capabilities, StreamIndex};
+use scaleout_core::{Backplane, Bus, BusBuilder, Capabilities, StreamIndex};
 
 use crate::{
     fixture::{Fault, Fixture, Held, Need},
@@ -51,6 +51,10 @@ impl<F: Fixture> Fixture for MutantFixture<F> {
 
     fn node(&self) -> Arc<dyn Backplane> {
         self.mutate(self.inner.node())
+    }
+
+    fn bus(&self) -> BusBuilder {
+        Bus::builder_from(self.node())
     }
 
     fn node_of_another_app(&self) -> Arc<dyn Backplane> {

@@ -14,9 +14,12 @@ use futures_util::{
 };
 use scaleout_core::{Backplane, Capabilities, Error, ErrorKind, Event, FrameId, NodeId, Start, StreamIndex};
 
-use crate::mutants::{
-    Mutant,
-    reception::{Lane, Reception},
+use crate::{
+    fixture::RETAINED,
+    mutants::{
+        Mutant,
+        reception::{Lane, Reception},
+    },
 };
 
 #[derive(Debug)]
@@ -108,6 +111,19 @@ impl MutantNode {
                 answer
             }
             Some(Mutant::AppendsEverySend) if number > 0 => send(alone, payload).await,
+            Some(Mutant::AppendsLateCopies) => {
+                let answer = send(frame, payload.clone()).await;
+                let is_late = answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Timeout);
+                if is_late {
+                    self.shared.lock().held_back.insert((stream, node), payload);
+                    return answer;
+                }
+                let late = self.shared.lock().held_back.remove(&(stream, node));
+                if let Some(late) = late {
+                    send(alone, late).await?;
+                }
+                answer
+            }
             Some(Mutant::DropsRetries) if is_retry => Ok(()),
             Some(Mutant::HidesRewound) => match send(frame, payload).await {
                 Err(error) if is_rewound(&error) => Ok(()),
@@ -180,6 +196,9 @@ impl Backplane for MutantNode {
         let start = match (self.mutant, start) {
             (Some(Mutant::ShortensTheBacklog), Start::Backlog { payloads }) => {
                 Start::Backlog { payloads: payloads.saturating_sub(1) }
+            }
+            (Some(Mutant::CutsTheBacklogShort), Start::Backlog { .. }) => {
+                Start::Backlog { payloads: RETAINED / 2 }
             }
             (Some(Mutant::StartsInThePast), Start::Latest) => Start::Backlog { payloads: 100 },
             (_, start) => start,

@@ -33,6 +33,7 @@ pub(super) struct Reception {
     faults: usize,
     payloads: u64,
     held_back: Option<Event>,
+    hidden_ids: u64,
 }
 
 impl Reception {
@@ -59,6 +60,7 @@ impl Reception {
             faults: 0,
             payloads: 0,
             held_back: None,
+            hidden_ids: 0,
         }
     }
 
@@ -95,7 +97,10 @@ impl Reception {
                     Mutant::EndsAtAFault => self.events = None,
                     Mutant::GivesUp => self.is_silent = self.faults >= 3,
                     Mutant::GivesUpWhenRefused => self.is_silent = error.is_fatal(),
-                    Mutant::Hammers => self.ready.extend(vec![Event::Faulted(error.clone()); 200]),
+                    Mutant::HammersWhenRefused if !error.is_fatal() => {}
+                    Mutant::Hammers | Mutant::HammersWhenRefused => {
+                        self.ready.extend(vec![Event::Faulted(error.clone()); 200]);
+                    }
                     _ => {}
                 }
                 let error = if self.mutant == Mutant::HidesFatalErrors { hide(error) } else { error };
@@ -156,6 +161,12 @@ impl Reception {
         match self.mutant {
             Mutant::TakesBytesForText => bytes = String::from_utf8_lossy(&bytes).into_owned().into(),
             Mutant::Truncates => bytes.truncate(64 << 10),
+            Mutant::HidesWhatRetentionDropped => {
+                let expected =
+                    before.filter(|(epoch, ..)| *epoch == self.epoch).map(|(_, last, _)| last.0 + 1);
+                self.hidden_ids += expected.map_or(0, |expected| id.0.saturating_sub(expected));
+                id.0 -= self.hidden_ids;
+            }
             Mutant::RepeatsIds => id.0 &= !1,
             Mutant::LeavesIdsOut => id.0 *= 2,
             Mutant::CountsFromOne => id.0 += 1,
