@@ -211,10 +211,7 @@ impl Inbox {
         let missed = missed.filter(|_| !self.mutation.is(Mutant::SwallowHole));
         if missed.is_some() || !unbroken {
             let frames = missed.flatten().filter(|_| self.dense_ids && unbroken);
-            let to = match skipped {
-                Some(id) => Position { epoch, id, index: Position::TOLD },
-                None => Position::start_of(epoch),
-            };
+            let to = skipped.map_or(Position::start_of(epoch), |id| Position::behind(epoch, id));
             store.note_hole(now, Some(to), frames);
         }
         // Only an epoch that continues all there was cannot have taken a frame this node never saw.

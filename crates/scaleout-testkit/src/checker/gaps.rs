@@ -137,10 +137,11 @@ const RING_OVERHEAD: usize = 2048;
 fn never_had(recording: &Recording, segment: &Segment<'_>, gap: &GapItem, view: &View<'_>) -> bool {
     let until = view.payloads.iter().take_while(|got| got.at <= gap.at);
     let had: BTreeSet<Position> = until.map(|got| got.position).collect();
-    recording.log.iter().filter(|frame| frame.stream == gap.stream).any(|frame| {
-        let position = Position::before(frame.epoch, frame.id);
-        segment.holds(position) && !had.contains(&position)
-    })
+    recording
+        .log
+        .iter()
+        .filter(|frame| frame.stream == gap.stream)
+        .any(|frame| lies_in(frame, segment) && !had.contains(&place(frame)))
 }
 
 /// 8: the frames of the gaps between two messages are at least the missing frames of the client's channels, none
@@ -195,7 +196,18 @@ fn most_missing(recording: &Recording, segment: &Segment<'_>, stream: StreamInde
         frame.stream == stream
             && (frame.forgotten_in.is_some() || lies_in(frame, segment) || !got.contains(&place(frame)))
     };
-    recording.log.iter().filter(missing).count() as u64
+    recording.log.iter().filter(missing).count() as u64 + given_up(recording, stream)
+}
+
+/// Numbers of frames that were given up: nobody can tell them from frames that were lost.
+fn given_up(recording: &Recording, stream: StreamIndex) -> u64 {
+    let mut numbers: BTreeMap<_, BTreeSet<u64>> = BTreeMap::new();
+    for frame in recording.log.iter().filter(|frame| frame.stream == stream) {
+        if let Content::Frame(content) = &frame.content {
+            numbers.entry(content.node).or_default().insert(content.number);
+        }
+    }
+    numbers.values().map(|held| held.last().copied().unwrap_or(0) - held.len() as u64).sum()
 }
 
 fn place(frame: &LogFrame) -> Position {

@@ -497,6 +497,8 @@ impl Driver {
     async fn settle(&mut self) {
         self.end_faults(true);
         self.world.note("faults are off");
+        // Hops that were ordered are done before those who serve nobody are left.
+        sleep(Duration::from_millis(1)).await;
         for at in 0..self.clients.len() {
             self.clients[at].order(Command::Read(u64::MAX));
             let node = self.clients[at].shared().node;
