@@ -103,6 +103,8 @@ pub enum Event {
         /// The store's newest epoch, and its last id at this moment (`None`: it has no payload yet).
         head: (Epoch, Option<PayloadId>),
         /// `false`: payloads may be missing which neither ids nor replay will show.
+        ///
+        /// Without [`Capabilities::replay`], what follows then lies behind `head`.
         unbroken: bool,
     },
     /// A payload, in the order of the store.

@@ -130,7 +130,7 @@ impl Inbox {
                 }
                 Ok(!unbroken)
             }
-            Some(current) => Ok(self.begin_epoch(store, now, (current, epoch), after, unbroken)),
+            Some(current) => Ok(self.begin_epoch(store, now, (current, epoch), after, head, unbroken)),
         }
     }
 
@@ -168,12 +168,8 @@ impl Inbox {
         epoch: Epoch,
         head: (Epoch, Option<PayloadId>),
     ) {
-        // Without replay reception goes on behind the head of now, which this node has reached thereby: a cursor of a
-        // node that got what this one missed is not ahead of it.
-        let skips =
-            |id: &PayloadId| head.0 == epoch && !self.replay && self.last.is_none_or(|last| last < *id);
-        let skipped = head.1.filter(skips);
-        self.note_hole(store, now, skipped.map(|id| Position { epoch, id, index: Position::TOLD }), None);
+        let skipped = self.skipped(epoch, head).filter(|id| self.last.is_none_or(|last| last < *id));
+        self.note_hole(store, now, skipped.map(|id| Position::behind(epoch, id)), None);
         if let Some(id) = skipped {
             store.skip_to(id);
             self.last = Some(id);
@@ -183,12 +179,21 @@ impl Inbox {
         self.strict = false;
     }
 
+    /// Up to where reception skipped an epoch when a link was broken.
+    ///
+    /// Without replay it goes on behind the head of now, which this node has reached thereby: a cursor of a node that
+    /// got what this one missed is not ahead of it.
+    fn skipped(&self, epoch: Epoch, head: (Epoch, Option<PayloadId>)) -> Option<PayloadId> {
+        head.1.filter(|_| head.0 == epoch && !self.replay)
+    }
+
     fn begin_epoch(
         &mut self,
         store: &mut Store,
         now: Duration,
         (current, epoch): (Epoch, Epoch),
         after: Option<(Epoch, PayloadId)>,
+        head: (Epoch, Option<PayloadId>),
         unbroken: bool,
     ) -> bool {
         let held = self.last.map(|id| (current, id));
@@ -202,10 +207,15 @@ impl Inbox {
             }
             _ => None,
         };
+        let skipped = self.skipped(epoch, head).filter(|_| !unbroken);
         let missed = missed.filter(|_| !self.mutation.is(Mutant::SwallowHole));
         if missed.is_some() || !unbroken {
             let frames = missed.flatten().filter(|_| self.dense_ids && unbroken);
-            store.note_hole(now, Some(Position::start_of(epoch)), frames);
+            let to = match skipped {
+                Some(id) => Position { epoch, id, index: Position::TOLD },
+                None => Position::start_of(epoch),
+            };
+            store.note_hole(now, Some(to), frames);
         }
         // Only an epoch that continues all there was cannot have taken a frame this node never saw.
         let clean = after.is_some_and(|after| held.is_none_or(|held| after >= held)) && missed.is_none();
@@ -219,6 +229,11 @@ impl Inbox {
         self.expected = Some(PayloadId(0));
         self.backlog_end = nothing_came.then_some(PayloadId(u64::MAX));
         self.id_holes = 0;
+        if let Some(id) = skipped {
+            store.skip_to(id);
+            self.last = Some(id);
+            self.backlog_end = Some(PayloadId(u64::MAX));
+        }
         missed.is_some() || !unbroken
     }
 

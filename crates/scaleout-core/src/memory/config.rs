@@ -1,8 +1,8 @@
 //! What a user can set on a memory store.
 
-use std::num::NonZeroU16;
+use std::{num::NonZeroU16, time::SystemTime};
 
-use crate::Capabilities;
+use crate::{Capabilities, Epoch};
 
 /// The settings of a [`MemoryStore`](crate::MemoryStore).
 #[derive(Debug, Clone)]
@@ -21,6 +21,10 @@ pub struct MemoryConfig {
     pub retained_payloads: usize,
     /// Bytes of payloads that each stream keeps for replay. Defaults to 64 MiB.
     pub retained_bytes: usize,
+    /// The epoch that every stream begins with. Defaults to the milliseconds since 1970.
+    ///
+    /// So that a client that comes back after the process was started again is told: its cursor is of an earlier epoch.
+    pub first_epoch: Epoch,
     /// Whether [`MemoryStore::log`](crate::MemoryStore::log) is kept. Defaults to `false`.
     ///
     /// It is for tests: that log grows without bound.
@@ -35,6 +39,7 @@ impl Default for MemoryConfig {
             capabilities: Capabilities::default().with_replay(true).with_dense_ids(true).with_asks_held(true),
             retained_payloads: 65_536,
             retained_bytes: 64 << 20,
+            first_epoch: Epoch(now_millis()),
             keep_log: false,
         }
     }
@@ -69,10 +74,22 @@ impl MemoryConfig {
         self
     }
 
+    /// Sets [`first_epoch`](Self::first_epoch).
+    #[must_use]
+    pub fn with_first_epoch(mut self, epoch: Epoch) -> Self {
+        self.first_epoch = epoch;
+        self
+    }
+
     /// Sets [`keep_log`](Self::keep_log).
     #[must_use]
     pub fn with_keep_log(mut self, keep: bool) -> Self {
         self.keep_log = keep;
         self
     }
+}
+
+fn now_millis() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX >> 1)
 }

@@ -139,7 +139,8 @@ impl MemoryStore {
 
     /// As [`land_late`](Self::land_late), for a store that does not look at numbers in the same step.
     ///
-    /// A frame that its sender gave up on lands behind later ones; one that was retried and is there adds nothing.
+    /// A frame that its sender gave up on lands behind later ones; one that was retried and is there adds nothing. A
+    /// frame whose `after` is not held is refused all the same: connections ask for that before their first append.
     pub fn land_late_unchecked(&self, stream: StreamIndex) -> usize {
         self.lane(stream).update(|state| state.land_late(false))
     }
@@ -284,7 +285,7 @@ impl LaneState {
         while !self.faults.late.is_empty() {
             let Late { epoch, frame, payload, landed: is_there } = self.faults.late.remove(0);
             let held = self.log.held(frame.node);
-            let refused = checked && (frame.number <= held || held < frame.after);
+            let refused = held < frame.after || checked && frame.number <= held;
             if epoch == self.log.epoch() && !is_there && !refused {
                 self.append(frame, payload);
                 landed += 1;

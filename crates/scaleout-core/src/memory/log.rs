@@ -84,7 +84,7 @@ impl Log {
         let dense = config.capabilities.dense_ids;
         Self {
             earlier: VecDeque::new(),
-            current: Segment::new(Epoch(1), None),
+            current: Segment::new(config.first_epoch, None),
             last: None,
             flushed: None,
             held: BTreeMap::new(),

@@ -166,11 +166,16 @@ impl Reception {
         }
         let next = log.next(stand.passed);
         let epoch = next.map_or(log.epoch(), |(segment, _)| segment.epoch);
-        if epoch != stand.epoch {
-            return self.opened(log, stand);
-        }
-        if hides_loss(log, stand) {
-            return self.connect(log);
+        if epoch != stand.epoch || hides_loss(log, stand) {
+            let before = self.stand;
+            let step = self.opened(log, stand);
+            let replay = self.connection.store.config().capabilities.replay;
+            if !replay && matches!(step, Step::Yield(Event::Opened { unbroken: false, .. })) {
+                // What is lost without a trace is lost up to the head, as when the link had broken.
+                self.stand = before;
+                return self.connect(log);
+            }
+            return step;
         }
         let Some((_, entry)) = next else {
             self.stand = Some(stand);

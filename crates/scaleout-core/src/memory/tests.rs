@@ -29,7 +29,10 @@ impl Bench {
     }
 
     fn with(start: Start, change: impl FnOnce(Capabilities) -> Capabilities) -> Self {
-        let config = MemoryConfig::default().with_streams(NonZeroU16::MIN).with_keep_log(true);
+        let config = MemoryConfig::default()
+            .with_first_epoch(Epoch(1))
+            .with_streams(NonZeroU16::MIN)
+            .with_keep_log(true);
         let capabilities = change(config.capabilities);
         let store = MemoryStore::new(config.with_capabilities(capabilities));
         let node = store.backplane();

@@ -2,9 +2,9 @@ use std::{num::NonZeroU16, sync::Arc};
 
 use super::*;
 use crate::{
-    StreamIndex,
+    CursorEntry, Received as Item, StreamIndex,
     frame::{FrameHead, encode_message, seal},
-    store::{Asked, Item, ReaderKey},
+    store::{Asked, ReaderKey},
     subscription::Signal,
 };
 
@@ -264,6 +264,30 @@ fn a_broken_link_is_told_once_and_ids_begin_anew() {
     assert_eq!(lane.take(7, &frame(2, 2, 1)), outcome("frame", &["lost 1", "2.2"]));
     let mut first = Lane::new(true, true);
     assert_eq!(first.open(1, None, (1, None), false), Ok(false), "nobody had a link to break");
+}
+
+#[test]
+fn a_broken_link_without_replay_skips_to_the_head() {
+    for dense_ids in [true, false] {
+        let mut lane = Lane::new(dense_ids, false);
+        lane.open(1, None, (1, None), true).unwrap();
+        lane.take(0, &frame(1, 1, 0));
+        assert_eq!(lane.open(1, None, (1, Some(5)), false), Ok(true));
+        assert_eq!(lane.read(), ["lost"]);
+        let cursor = lane.store.cursor_entry(lane.reader);
+        lane.take(6, &frame(2, 1, 0));
+        for (entry, told) in [(cursor, 0), (at(5, Position::WHOLE), 0), (at(4, Position::WHOLE), 1)] {
+            let reader = lane.store.add_reader(Arc::new(Signal::default()));
+            lane.store.join(reader, ["d"].into_iter());
+            lane.store.begin(reader, Asked::Cursor(Some(&entry)), Duration::ZERO, &mut Vec::new());
+            let gaps = std::iter::from_fn(|| lane.store.read(reader).0).count();
+            assert_eq!(gaps, told, "{entry:?}: of a node that was not cut off it has missed nothing");
+        }
+    }
+}
+
+fn at(id: u64, index: u32) -> CursorEntry {
+    CursorEntry::At { position: Position { epoch: Epoch(1), id: PayloadId(id), index }, stem: None }
 }
 
 #[test]

@@ -284,9 +284,7 @@ impl Store {
     /// Takes everything up to `id` for received: it was told to be missing.
     pub(crate) fn skip_to(&mut self, id: PayloadId) {
         self.timeline.assume_held(id);
-        if self.filling.is_some_and(|target| self.has_reached(target)) {
-            self.filling = None;
-        }
+        self.end_filling();
     }
 
     /// Bytes of frames, index and channel names.

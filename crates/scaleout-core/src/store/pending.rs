@@ -11,7 +11,7 @@ use super::{channels::ChannelKey, place::Place};
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     first: Option<Ready>,
-    #[expect(clippy::box_collection, reason = "one word where there is none, as for nearly all readers")]
+    #[expect(clippy::box_collection, reason = "8 bytes in every idle reader instead of 24")]
     others: Option<Box<BinaryHeap<Reverse<Ready>>>>,
 }
 

@@ -94,9 +94,7 @@ impl<'a> View<'a> {
                     };
                     view.forks.extend(model.last.filter(beyond).map(|last| (*epoch, last)));
                     // Without replay reception goes on behind the head.
-                    let skipped = head
-                        .1
-                        .filter(|_| !unbroken && !node.replay && *epoch == model.epoch && head.0 == *epoch);
+                    let skipped = head.1.filter(|_| !unbroken && !node.replay && head.0 == *epoch);
                     if model.opened(*epoch, *after, *head, *unbroken) {
                         let position = model.next_position();
                         let to = skipped.map_or(position, |id| Position::behind(*epoch, id));

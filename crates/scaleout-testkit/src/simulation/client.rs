@@ -42,6 +42,8 @@ pub(super) struct Handle {
     commands: mpsc::UnboundedSender<Command>,
     shared: Arc<Mutex<Shared>>,
     task: JoinHandle<()>,
+    /// Its channels when it will have done what it was told.
+    pub(super) channels: Vec<String>,
     pub(super) twin: Option<usize>,
     /// Whether it only ever stays or hops, so that it can be compared.
     pub(super) is_twin: bool,
@@ -77,7 +79,7 @@ impl Handle {
         let items =
             channels.iter().map(|channel| Item::Joined { at, node, channel: channel.clone() }).collect();
         world.note(format!("client {name} subscribes to {channels:?} at node {node}"));
-        let shared = Arc::new(Mutex::new(Shared { items, channels, node }));
+        let shared = Arc::new(Mutex::new(Shared { items, channels: channels.clone(), node }));
         let reader = Reader {
             name,
             world: world.clone(),
@@ -87,7 +89,14 @@ impl Handle {
             open: true,
             earlier: Vec::new(),
         };
-        Self { commands, shared, task: tokio::spawn(reader.run(orders)), twin: None, is_twin: false }
+        Self {
+            commands,
+            shared,
+            task: tokio::spawn(reader.run(orders)),
+            channels,
+            twin: None,
+            is_twin: false,
+        }
     }
 
     /// Orders come in the order of the calls, before what it reads next.

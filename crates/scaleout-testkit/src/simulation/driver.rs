@@ -361,12 +361,29 @@ impl Driver {
             }
             8 if !is_twin => {
                 let channel = self.plan.channels[self.random.usize(..self.plan.channels.len())].clone();
-                let listens = self.clients[at].shared().channels.contains(&channel);
-                orders.push(if listens { Command::Remove(channel) } else { Command::Add(channel) });
+                orders.extend(self.toggle(at, channel));
             }
             _ => orders.push(Command::Read(1000)),
         }
         orders.into_iter().for_each(|order| self.clients[at].order(order));
+    }
+
+    /// Adds a channel that a client does not have, or removes one that it has.
+    ///
+    /// Not the last one of a stream: who left a stream and comes back begins anew, and may see again what it saw.
+    fn toggle(&mut self, client: usize, channel: String) -> Option<Command> {
+        let streams = self.plan.store.streams;
+        let ordered = &mut self.clients[client].channels;
+        let Some(place) = ordered.iter().position(|other| *other == channel) else {
+            ordered.push(channel.clone());
+            return Some(Command::Add(channel));
+        };
+        let of_stream = |other: &&String| stream_of(other, streams) == stream_of(&channel, streams);
+        if ordered.iter().filter(of_stream).count() < 2 {
+            return None;
+        }
+        ordered.remove(place);
+        Some(Command::Remove(channel))
     }
 
     fn hop(&mut self, how: How) -> Command {

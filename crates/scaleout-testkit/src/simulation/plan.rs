@@ -5,7 +5,7 @@ use std::{num::NonZeroU16, time::Duration};
 use fastrand::Rng;
 
 use scaleout_core::{
-    BusConfig, Capabilities, MemoryConfig, NodeId, Overflow, QueuePolicy, Role, StreamIndex, stream_of,
+    BusConfig, Capabilities, Epoch, MemoryConfig, NodeId, Overflow, QueuePolicy, Role, StreamIndex, stream_of,
 };
 
 use super::faults::Fault;
@@ -48,8 +48,11 @@ impl Plan {
             .with_replay(!rare(&mut random))
             .with_dense_ids(!rare(&mut random))
             .with_asks_held(!rare(&mut random));
-        let mut store =
-            MemoryConfig::default().with_streams(streams).with_capabilities(capabilities).with_keep_log(true);
+        let mut store = MemoryConfig::default()
+            .with_first_epoch(Epoch(1))
+            .with_streams(streams)
+            .with_capabilities(capabilities)
+            .with_keep_log(true);
         if rare(&mut random) {
             store = store.with_retained_payloads(random.usize(3..30));
         }

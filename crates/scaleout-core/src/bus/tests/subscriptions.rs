@@ -178,7 +178,7 @@ async fn a_message_tells_where_its_subscription_stood_on_other_streams() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cursor_ahead_waits_while_the_stream_is_up_and_then_resets() {
-    let store = MemoryStore::default();
+    let store = MemoryStore::new(MemoryConfig::default().with_first_epoch(Epoch(1)));
     let one = bus(&store).await;
     let mut client = one.resume(["c"], &cursor_at(&one, "c", behind(1, 5)));
     tokio::time::sleep(Duration::from_secs(8)).await;
@@ -352,4 +352,19 @@ async fn without_a_backlog_a_node_is_up_at_once() {
     let mut client = one.subscribe(["c"]);
     one.publish("c", "1").await.unwrap();
     assert_eq!(text(&mut client).await, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_of_an_earlier_process_is_told() {
+    let earlier = MemoryStore::new(MemoryConfig::default().with_first_epoch(Epoch(1_000)));
+    let one = bus(&earlier).await;
+    let mut client = one.subscribe(["c"]);
+    one.publish("c", "then").await.unwrap();
+    let cursor = message(&mut client).await.cursor();
+    // The process was started again: its store is another one, and has come just as far.
+    let store = MemoryStore::default();
+    let two = bus(&store).await;
+    two.publish("c", "now").await.unwrap();
+    let mut client = two.resume(["c"], &cursor);
+    assert_eq!(gap(&mut client).await.reason(), GapReason::Reset);
 }

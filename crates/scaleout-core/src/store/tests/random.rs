@@ -1,8 +1,13 @@
 //! A store and its model side by side, through random histories.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::{
     model::{Due, Model, name_of},
@@ -102,6 +107,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// How often each look-up row and each kind of item came.
+type Seen = BTreeMap<String, usize>;
+
 /// The store, its model, and what connects the two.
 struct Pair {
     node: Node,
@@ -112,8 +120,7 @@ struct Pair {
     appended: Option<Appended>,
     cursors: Vec<CursorEntry>,
     up_seconds: u64,
-    /// Bytes are whole only then.
-    look_ups: [usize; 5],
+    seen: Seen,
 }
 
 impl Pair {
@@ -127,7 +134,7 @@ impl Pair {
             appended: None,
             cursors: Vec::new(),
             up_seconds: 0,
-            look_ups: [0; 5],
+            seen: Seen::default(),
         }
     }
 
@@ -297,13 +304,7 @@ impl Pair {
         let until = Some(self.up_seconds + AHEAD_WAIT.as_secs());
         let expected = self.model.resume(self.model.readers.len() - 1, cursor, judged, until);
         assert_eq!(look_up, expected, "the look-up of {cursor:?}");
-        self.look_ups[match look_up {
-            LookUp::InRing => 0,
-            LookUp::Older { .. } => 1,
-            LookUp::Ahead => 2,
-            LookUp::Reset => 3,
-            LookUp::Absent | LookUp::Unpositioned => 4,
-        }] += 1;
+        *self.seen.entry(format!("{look_up:?}")).or_default() += 1;
     }
 
     fn read(&mut self, reader: usize) {
@@ -314,7 +315,14 @@ impl Pair {
         *raised = more;
         match (got(item), due) {
             (None, None | Some((_, true))) => {}
-            (Some(got), Some((due, _))) if due.accepts(&got) => self.model.read(reader),
+            (Some(got), Some((due, _))) if due.accepts(&got) => {
+                let kind = match got {
+                    Got::Message(..) => "message".to_owned(),
+                    Got::Gap(reason, _) => reason.to_string(),
+                };
+                *self.seen.entry(kind).or_default() += 1;
+                self.model.read(reader);
+            }
             (got, due) => panic!("reader {reader} got {got:?}, due was {due:?}"),
         }
     }
@@ -346,7 +354,7 @@ impl Pair {
     }
 
     /// Reads everything, evicts everything: nothing is left.
-    fn finish(mut self) -> [usize; 5] {
+    fn finish(mut self) -> Seen {
         self.finish_notifying();
         for reader in 0..self.keys.len() {
             while let Some((due, _)) = self.model.due(reader) {
@@ -363,7 +371,7 @@ impl Pair {
         }
         assert_eq!((self.node.store.bytes(), self.node.store.reader_count()), (0, 0));
         assert!(self.node.store.waiting.is_empty());
-        self.look_ups
+        self.seen
     }
 }
 
@@ -388,4 +396,38 @@ proptest! {
         }
         pair.finish();
     }
+}
+
+#[test]
+fn every_row_and_every_gap_occurs() {
+    let all = RefCell::new(Seen::new());
+    let histories = (any::<bool>(), prop::collection::vec(step(), 60));
+    let mut runner = TestRunner::new_with_rng(
+        ProptestConfig { cases: 50, failure_persistence: None, ..ProptestConfig::default() },
+        TestRunner::deterministic().new_rng(),
+    );
+    let ran = runner.run(&histories, |(dense_ids, steps)| {
+        let mut pair = Pair::new(dense_ids);
+        steps.into_iter().for_each(|step| pair.take(step));
+        for (name, count) in pair.finish() {
+            *all.borrow_mut().entry(name).or_default() += count;
+        }
+        Ok(())
+    });
+    ran.unwrap();
+    let names: Vec<String> = all.into_inner().into_keys().collect();
+    let expected = [
+        "Ahead",
+        "InRing",
+        "Older { expired: false }",
+        "Older { expired: true }",
+        "Reset",
+        "Unpositioned",
+        "expired",
+        "lagged",
+        "lost",
+        "message",
+        "reset",
+    ];
+    assert_eq!(names, expected);
 }
