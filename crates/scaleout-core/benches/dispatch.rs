@@ -2,15 +2,14 @@
 
 mod support;
 
-use std::{
-    hint::black_box,
-    time::{Duration, Instant},
-};
+use std::{hint::black_box, time::Duration};
 
 use bytes::Bytes;
 use criterion::Criterion;
 use scaleout_core::{Bus, BusConfig, StreamIndex, Subscription, frame::Frame};
-use support::{Figures, FrameMaker, Node, criterion, messages_of_full_frame, read, single_thread, timed};
+use support::{
+    Figures, FrameMaker, Node, Stopwatch, criterion, messages_of_full_frame, read, single_thread, timed,
+};
 
 const STREAM: StreamIndex = StreamIndex(0);
 
@@ -82,12 +81,12 @@ fn full_frames(criterion: &mut Criterion, payload_bytes: usize) {
     figures.measure(&mut group, "encode + decode + dispatch + read", count, |frames| {
         let Node { runtime, feed, frames: makers, .. } = &mut node;
         runtime.block_on(async {
-            let start = Instant::now();
+            let watch = Stopwatch::start();
             for _ in 0..frames {
                 feed.yields(STREAM, makers[0].make(messages()));
                 read(&mut subscription, count).await;
             }
-            start.elapsed()
+            watch.elapsed()
         })
     });
     figures.print(&title);
@@ -116,16 +115,16 @@ fn publisher(criterion: &mut Criterion) {
     let node = Node::new(single_thread(), 1);
     figures.measure(&mut group, "enqueue", MESSAGES, |repetitions| {
         node.runtime.block_on(async {
-            let start = Instant::now();
+            let watch = Stopwatch::start();
             for _ in 0..repetitions {
                 enqueue(&node.bus, channels.iter().cycle().take(MESSAGES), &payload).await;
             }
-            start.elapsed()
+            watch.elapsed()
         })
     });
     figures.measure(&mut group, "publish, awaited by 1,024 at a time", MESSAGES, |repetitions| {
         node.runtime.block_on(async {
-            let start = Instant::now();
+            let watch = Stopwatch::start();
             let mut left = repetitions as usize * MESSAGES;
             while left > 0 {
                 let part = left.min(1024);
@@ -140,7 +139,7 @@ fn publisher(criterion: &mut Criterion) {
                 }
                 left -= part;
             }
-            start.elapsed()
+            watch.elapsed()
         })
     });
     figures.print(title);
@@ -223,12 +222,12 @@ fn prepared<'a, M: Iterator<Item = (&'a str, &'a [u8])>>(
         left -= part;
         let made: Vec<Bytes> = (0..part).map(|_| makers[0].make(messages())).collect();
         took += runtime.block_on(async {
-            let start = Instant::now();
+            let watch = Stopwatch::start();
             for frame in made {
                 feed.yields(STREAM, frame);
                 read(bus).await;
             }
-            start.elapsed()
+            watch.elapsed()
         });
     }
     took

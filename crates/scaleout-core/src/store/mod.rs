@@ -34,6 +34,9 @@ use self::{
 };
 use crate::{Epoch, NodeId, PayloadId, Position, StreamIndex, mutant::Mutation};
 
+/// What a reader is given.
+pub(crate) use crate::Received as Item;
+
 pub(crate) use self::reader::{Asked, LookUp, Notified, ReaderKey};
 
 /// The ring of one stream, and everybody who reads it.

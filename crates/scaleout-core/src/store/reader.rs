@@ -3,14 +3,14 @@
 use std::{sync::Arc, task::Waker, time::Duration};
 
 use super::{
-    Appended, Store, Touched,
+    Appended, Item, Store, Touched,
     channels::ChannelKey,
     pending::{Pending, Ready},
     place::Place,
     timeline::Judgement,
 };
 use crate::{
-    CursorEntry, Gap, GapReason, Message, Position, Received, mutant::Mutant, store::timeline::Stem,
+    CursorEntry, Gap, GapReason, Message, Position, mutant::Mutant, store::timeline::Stem,
     subscription::Signal,
 };
 
@@ -490,7 +490,7 @@ impl Store {
     }
 
     /// The next item of a reader, and whether there is more.
-    pub(crate) fn read(&mut self, key: ReaderKey) -> (Option<Received>, bool) {
+    pub(crate) fn read(&mut self, key: ReaderKey) -> (Option<Item>, bool) {
         let item = self.next_item(key);
         let holes_end = self.holes_end();
         let reader = &self.readers[key.index()];
@@ -502,7 +502,7 @@ impl Store {
         (item, reader.signalled)
     }
 
-    fn next_item(&mut self, key: ReaderKey) -> Option<Received> {
+    fn next_item(&mut self, key: ReaderKey) -> Option<Item> {
         let first = Place::entry(self.first);
         if let Some(told) = self.readers[key.index()].told.take() {
             return Some(self.gap(key, told.reason, told.frames));
@@ -542,7 +542,7 @@ impl Store {
         };
         let tenth = message.position.id.0 % 10 == 3;
         if tenth && !is_again && self.mutation.is(Mutant::DeliverTwice) {
-            return Some(Received::Message(message));
+            return Some(Item::Message(message));
         }
         let channel = self.channels.get_mut(next.channel);
         match channel.place(next.seq + 1) {
@@ -555,7 +555,7 @@ impl Store {
         if tenth && self.mutation.is(Mutant::DropEveryTenth) {
             return self.next_item(key);
         }
-        Some(Received::Message(message))
+        Some(Item::Message(message))
     }
 
     /// Marks all channels of a reader that came to the payload whose readers are being notified.
@@ -633,7 +633,7 @@ impl Store {
     }
 
     /// Passes what left the ring before the reader came to it.
-    fn skip_evicted(&mut self, key: ReaderKey) -> Received {
+    fn skip_evicted(&mut self, key: ReaderKey) -> Item {
         let missed = self.first - self.readers[key.index()].place.ordinal().min(self.first);
         self.drop_evicted(key);
         let edge = self.edge.unwrap_or_else(|| self.end_position());
@@ -654,13 +654,13 @@ impl Store {
         }
     }
 
-    fn gap(&self, key: ReaderKey, reason: GapReason, frames: Option<u64>) -> Received {
+    fn gap(&self, key: ReaderKey, reason: GapReason, frames: Option<u64>) -> Item {
         let frames = match frames {
             Some(_) if self.mutation.is(Mutant::GapTooSmall) => Some(0),
             Some(frames) if self.mutation.is(Mutant::GapTooLarge) => Some(frames + 10_000),
             frames => frames,
         };
-        Received::Gap(Gap {
+        Item::Gap(Gap {
             stream: self.stream,
             reason,
             frames,

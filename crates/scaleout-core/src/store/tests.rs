@@ -10,10 +10,10 @@ use std::{fmt::Write as _, num::NonZeroU16, sync::Arc, task::Waker, time::Durati
 
 use bytes::Bytes;
 
-use super::{Appended, Asked, LookUp, Notified, ReaderKey, Received, Store};
+use super::{Appended, Asked, Item, LookUp, Notified, ReaderKey, Received, Store};
 use crate::{
-    CursorEntry, Epoch, GapReason, NodeId, PayloadId, Position, Received as Item, StreamIndex,
-    frame::FrameMessage, mutant::Mutation, subscription::Signal,
+    CursorEntry, Epoch, GapReason, NodeId, PayloadId, Position, StreamIndex, frame::FrameMessage,
+    mutant::Mutation, subscription::Signal,
 };
 
 const SETTLE: Duration = Duration::from_secs(120);
