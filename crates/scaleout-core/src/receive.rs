@@ -9,7 +9,7 @@ use crate::{
     Epoch, Error, ErrorKind, NodeId, PayloadId, Position,
     frame::{Frame, FrameError, Layout},
     mutant::{Mutant, Mutation},
-    store::{Appended, Received, Store},
+    store::{Appended, Arrival, Store},
 };
 
 /// The receiving side of one stream.
@@ -285,13 +285,13 @@ impl Inbox {
             hole = true;
         }
         let messages = frame.messages.len() as u64;
-        let received = Received {
+        let arrival = Arrival {
             node,
             sent_at_micros: frame.head.sent_at_micros,
             bytes: bytes.clone(),
             messages: frame.messages,
         };
-        Taken::Frame { appended: store.append(now, id, Some(received)), messages, hole }
+        Taken::Frame { appended: store.append(now, id, Some(arrival)), messages, hole }
     }
 
     /// Notes ids that are missing before `id`.

@@ -2,7 +2,7 @@ use std::{num::NonZeroU16, sync::Arc};
 
 use super::*;
 use crate::{
-    CursorEntry, Received as Item, StreamIndex,
+    CursorEntry, Received, StreamIndex,
     frame::{FrameHead, encode_message, seal},
     store::{Asked, ReaderKey},
     subscription::Signal,
@@ -89,8 +89,8 @@ impl Lane {
         let mut got = Vec::new();
         while let Some(item) = self.store.read(self.reader).0 {
             got.push(match item {
-                Item::Message(message) => String::from_utf8(message.payload().to_vec()).unwrap(),
-                Item::Gap(gap) => match gap.frames() {
+                Received::Message(message) => String::from_utf8(message.payload().to_vec()).unwrap(),
+                Received::Gap(gap) => match gap.frames() {
                     Some(frames) => format!("{} {frames}", gap.reason()),
                     None => gap.reason().to_string(),
                 },

@@ -7,8 +7,11 @@
 
 mod channels;
 mod gone;
+mod look_up;
+mod notify;
 mod pending;
 mod place;
+mod read;
 mod reader;
 mod subscribers;
 #[cfg(test)]
@@ -35,9 +38,11 @@ use self::{
 use crate::{Epoch, NodeId, PayloadId, Position, StreamIndex, mutant::Mutation};
 
 /// What a reader is given.
-pub(crate) use crate::Received as Item;
-
-pub(crate) use self::reader::{Asked, LookUp, Notified, ReaderKey};
+pub(crate) use self::{
+    look_up::{Asked, LookUp},
+    notify::Notified,
+    reader::ReaderKey,
+};
 
 /// The ring of one stream, and everybody who reads it.
 #[derive(Debug)]
@@ -112,7 +117,7 @@ struct Hole {
 
 /// What the ring keeps of a frame.
 #[derive(Debug)]
-pub(crate) struct Received<'a> {
+pub(crate) struct Arrival<'a> {
     pub(crate) node: NodeId,
     pub(crate) sent_at_micros: u64,
     pub(crate) bytes: Bytes,
@@ -209,7 +214,7 @@ impl Store {
     /// Adds a payload behind all others; `frame` is `None` for one that carries nothing for this node.
     ///
     /// The answer names what to [notify](Self::notify).
-    pub(crate) fn append(&mut self, now: Duration, id: PayloadId, frame: Option<Received<'_>>) -> Appended {
+    pub(crate) fn append(&mut self, now: Duration, id: PayloadId, frame: Option<Arrival<'_>>) -> Appended {
         let before = self.end_position();
         let ordinal = self.end();
         let epoch = self.timeline.current().expect("the stream opened before its first payload");

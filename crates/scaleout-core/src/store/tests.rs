@@ -10,9 +10,9 @@ use std::{fmt::Write as _, num::NonZeroU16, sync::Arc, task::Waker, time::Durati
 
 use bytes::Bytes;
 
-use super::{Appended, Asked, Item, LookUp, Notified, ReaderKey, Received, Store};
+use super::{Appended, Arrival, Asked, LookUp, Notified, ReaderKey, Store};
 use crate::{
-    CursorEntry, Epoch, GapReason, NodeId, PayloadId, Position, StreamIndex, frame::FrameMessage,
+    CursorEntry, Epoch, GapReason, NodeId, PayloadId, Position, Received, StreamIndex, frame::FrameMessage,
     mutant::Mutation, subscription::Signal,
 };
 
@@ -66,7 +66,7 @@ impl Node {
             messages.push(FrameMessage { channel, payload: start..end, extensions: end..end });
         }
         let received =
-            Received { node: NodeId(7), sent_at_micros: 0, bytes: Bytes::from(text.clone()), messages };
+            Arrival { node: NodeId(7), sent_at_micros: 0, bytes: Bytes::from(text.clone()), messages };
         self.store.append(self.now, PayloadId(id), Some(received))
     }
 
@@ -127,14 +127,14 @@ impl Node {
     }
 }
 
-fn got(item: Option<Item>) -> Option<Got> {
+fn got(item: Option<Received>) -> Option<Got> {
     Some(match item? {
-        Item::Message(message) => {
+        Received::Message(message) => {
             let expected = format!("{} {}.{}", message.channel, message.position.id, message.position.index);
             assert_eq!(message.payload, expected.as_bytes(), "a payload in another one's place");
             Got::Message(message.channel.to_string(), message.position)
         }
-        Item::Gap(gap) => Got::Gap(gap.reason, gap.frames),
+        Received::Gap(gap) => Got::Gap(gap.reason, gap.frames),
     })
 }
 
