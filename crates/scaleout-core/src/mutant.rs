@@ -49,6 +49,8 @@ pub enum Mutant {
     OkBeforeSend,
     /// Send: every twentieth publish never resolves.
     NeverResolve,
+    /// Send: a message overtakes the one that waits before it.
+    OvertakeWaiting,
     /// Send: after `Rewound` the tail is not sent again.
     ForgetTail,
     /// State: a stream that was up once says so for ever.
@@ -95,6 +97,7 @@ impl Mutant {
         Self::SwallowLagged,
         Self::OkBeforeSend,
         Self::NeverResolve,
+        Self::OvertakeWaiting,
         Self::ForgetTail,
         Self::AlwaysUp,
         Self::NeverUpAgain,

@@ -38,6 +38,7 @@ use crate::{
     BusConfig, Capabilities, Error, ErrorKind, FrameId, NodeId, Overflow, QueuePolicy, StreamIndex,
     budget::{QueueBudget, SharedBudget},
     frame::{self, FrameHead},
+    mutant::{Mutant, Mutation},
 };
 
 /// A [`SendQueue`] behind a lock, which wakes whoever awaits a receipt only after the lock is released.
@@ -101,6 +102,7 @@ pub(crate) struct QueueSettings {
     pub(crate) max_tail_age: Duration,
     pub(crate) max_frame_bytes: usize,
     pub(crate) max_payload_bytes: usize,
+    pub(crate) mutation: Mutation,
 }
 
 impl QueueSettings {
@@ -123,6 +125,7 @@ impl QueueSettings {
             max_frame_bytes: config.max_frame_bytes,
             // Places in a frame are u32.
             max_payload_bytes: capabilities.max_payload_bytes.min(u32::MAX as usize),
+            mutation: Mutation::default(),
         }
     }
 }
@@ -256,6 +259,9 @@ impl SendQueue {
             self.front = self.ledger.next();
         }
         self.waiting.push(now, (channel, payload, extensions), admitted);
+        if self.settings.mutation.is(Mutant::OvertakeWaiting) {
+            self.waiting.overtake();
+        }
         let receipt = self.ledger.open();
         if !admitted {
             // Room that another stream freed since we looked was told to nobody: there was no one who waited.

@@ -45,12 +45,14 @@ mutants! {
     gap_too_large: GapTooLarge => [Extent];
     gap_on_every_hop: GapOnEveryHop => [NoFalseGap];
     resume_skips_frame: ResumeSkipsFrame => [Completeness];
+    resume_skips_frame_and_so_a_hop_shows: ResumeSkipsFrame => [Transparency];
     resume_repeats_frame: ResumeRepeatsFrame => [Uniqueness];
     swallow_expired: SwallowExpired => [Completeness];
     ignore_stem: IgnoreStem => [Uniqueness, Completeness];
     swallow_lagged: SwallowLagged => [Completeness];
     ok_before_send: OkBeforeSend => [Outcomes];
     never_resolve: NeverResolve => [Outcomes];
+    overtake_waiting: OvertakeWaiting => [PublisherOrder];
     forget_tail: ForgetTail => [Repair];
     always_up: AlwaysUp => [Liveness];
     never_up_again: NeverUpAgain => [Liveness];

@@ -119,7 +119,8 @@ impl BusBuilder {
         let queue_budget = Arc::new(queue_budget);
         let tail_budget = Arc::new(SharedBudget::new(config.max_tail_bytes, streams));
         let lane = |stream| {
-            let settings = QueueSettings::new(stream, node, stream_count, &config, &capabilities);
+            let mut settings = QueueSettings::new(stream, node, stream_count, &config, &capabilities);
+            settings.mutation = mutation;
             let queue = SendQueue::new(settings, Arc::clone(&queue_budget), Arc::clone(&tail_budget));
             // A copy of a forgotten frame may come as long as its publisher keeps it; twice that, for slow ones.
             let settle = config.max_tail_age.saturating_mul(2);

@@ -48,6 +48,14 @@ impl Waiting {
         if admitted { &mut self.admitted } else { &mut self.room }.add(len);
     }
 
+    /// Lets the last message overtake the one before it; a deliberate fault.
+    pub(super) fn overtake(&mut self) {
+        let [.., before, last] = self.messages.make_contiguous() else { return };
+        let start = self.encoded.len() - before.len - last.len;
+        self.encoded[start..].rotate_left(before.len);
+        std::mem::swap(&mut before.len, &mut last.len);
+    }
+
     /// The length of the first message that waits for room.
     pub(super) fn first_in_room(&self) -> Option<usize> {
         self.messages.get(self.admitted.messages).map(|message| message.len)
