@@ -69,7 +69,7 @@ fn run_all(seeds: u64) -> (Coverage, Vec<u64>) {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let parts = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(|worker| worker.join().unwrap()).collect::<Vec<_>>()
+        workers.into_iter().map(|worker| worker.join().expect("a worker does not panic")).collect::<Vec<_>>()
     });
     let (mut coverage, mut bad) = (Coverage::default(), Vec::new());
     for (part, failed) in parts {
