@@ -1,7 +1,5 @@
 //! Every deliberate fault of the bus is found by the checker, within 200 seeds, by the invariant it breaks.
 
-#![cfg(feature = "mutants")]
-
 use std::collections::BTreeMap;
 
 use scaleout_core::Mutant;

@@ -39,7 +39,7 @@ fn every_seed_keeps_every_invariant_and_the_set_of_seeds_is_not_vacuous() {
 
 #[test]
 fn a_seed_gives_the_same_trace_twice() {
-    for seed in 0..20 {
+    for seed in 0..50 {
         let (first, second) = (simulation::run(seed), simulation::run(seed));
         let pairs = first.trace.iter().zip(&second.trace);
         for (one, other) in pairs {
@@ -69,7 +69,7 @@ fn run_all(seeds: u64) -> (Coverage, Vec<u64>) {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let parts = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(|worker| worker.join().expect("a run does not panic")).collect::<Vec<_>>()
+        workers.into_iter().map(|worker| worker.join().expect("a worker does not panic")).collect::<Vec<_>>()
     });
     let (mut coverage, mut bad) = (Coverage::default(), Vec::new());
     for (part, failed) in parts {

@@ -540,9 +540,11 @@ impl Driver {
         for channel in self.plan.quiet.clone() {
             let Some(bus) = &self.nodes[node].bus else { continue };
             let bus = bus.clone();
+            let world = self.world.clone();
             let (id, channel, bytes) = self.record_publish(node, channel, 12);
-            self.world.resolved(id, &bus.publish(&channel, bytes).await);
+            tokio::spawn(async move { world.resolved(id, &bus.publish(&channel, bytes).await) });
         }
+        self.wait_for_publishes().await;
         let deadline = Instant::now() + Duration::from_secs(40);
         while Instant::now() < deadline && !self.markers_are_seen(&markers) {
             sleep(Duration::from_millis(200)).await;

@@ -14,7 +14,7 @@ use scaleout_core::{
     StreamIndex,
     frame::{Frame, Layout},
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::{sync::Notify, time::Instant};
 
 use crate::checker::{Arrival, ArrivalKind, Content, FrameContent};
 
@@ -24,13 +24,15 @@ pub(super) struct Recorder {
     inner: MemoryBackplane,
     began: Instant,
     record: Arc<Mutex<Record>>,
-    /// Whether its receptions are held back.
-    held: watch::Sender<bool>,
+    /// Told when its receptions may go on. Not a `watch`, which wakes its receivers in random order.
+    released: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Record {
     pub(super) arrivals: Vec<Arrival>,
+    /// Whether its receptions are held back.
+    held: bool,
     /// Frames that are still to arrive with a broken byte.
     pub(super) to_break: usize,
     /// Frames that this node cannot read, nor any copy of them.
@@ -51,7 +53,7 @@ impl Record {
 
 impl Recorder {
     pub(super) fn new(inner: MemoryBackplane, began: Instant) -> Self {
-        Self { inner, began, record: Arc::default(), held: watch::Sender::new(false) }
+        Self { inner, began, record: Arc::default(), released: Arc::default() }
     }
 
     /// What was written down so far.
@@ -61,13 +63,21 @@ impl Recorder {
 
     /// Holds its receptions back, as a slow or stalled link does, or lets them go.
     pub(super) fn hold(&self, held: bool) {
-        self.held.send_replace(held);
+        self.lock().held = held;
+        if !held {
+            self.released.notify_waiters();
+        }
     }
 
     /// Passes an event on, written down as the bus gets it.
     async fn pass(&self, stream: StreamIndex, event: Event) -> Event {
-        let mut held = self.held.subscribe();
-        let _gone = held.wait_for(|held| !held).await;
+        loop {
+            let released = self.released.notified();
+            if !self.lock().held {
+                break;
+            }
+            released.await;
+        }
         let layout = layout(self.stream_count());
         let at = self.began.elapsed();
         let mut record = self.lock();
