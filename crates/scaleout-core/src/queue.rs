@@ -11,6 +11,7 @@
 //! change after that; a number that was given up never comes again. Every message that [`SendQueue::push`] accepted
 //! resolves exactly once, also when the queue is dropped.
 
+mod counters;
 mod receipt;
 mod tail;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use bytes::Bytes;
 
 pub use receipt::Receipt;
 
+pub(crate) use counters::QueueCounters;
 pub(crate) use receipt::Wakes;
 
 use receipt::Ledger;
@@ -155,25 +157,6 @@ pub(crate) enum Finished {
     Failed,
     /// No attempt was outstanding; nothing happened.
     Stale,
-}
-
-/// What became of the messages, in messages; `rewound` counts answers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct QueueCounters {
-    /// The store has them.
-    pub(crate) published: u64,
-    /// Refused by a full queue.
-    pub(crate) refused: u64,
-    pub(crate) expired: u64,
-    pub(crate) dropped: u64,
-    /// Refused or given up because the stream was down.
-    pub(crate) unavailable: u64,
-    /// Refused or given up because the bus closed.
-    pub(crate) closed: u64,
-    /// Refused, here or by the store, for their size.
-    pub(crate) too_large: u64,
-    pub(crate) unconfirmed: u64,
-    pub(crate) rewound: u64,
 }
 
 /// Messages that a closed stream could not send.
@@ -612,21 +595,6 @@ impl SendQueue {
         self.ledger.settle(messages, outcome, &mut self.wakes);
         let waiting = if self.waiting.is_empty() { self.ledger.next() } else { self.front };
         self.ledger.trim(self.tried.as_ref().map_or(waiting, |tried| tried.messages.start));
-    }
-}
-
-impl QueueCounters {
-    /// The counter of messages that failed with `kind`.
-    fn of(&mut self, kind: ErrorKind) -> &mut u64 {
-        match kind {
-            ErrorKind::QueueFull => &mut self.refused,
-            ErrorKind::Expired => &mut self.expired,
-            ErrorKind::Dropped => &mut self.dropped,
-            ErrorKind::Closed => &mut self.closed,
-            ErrorKind::PayloadTooLarge { .. } => &mut self.too_large,
-            ErrorKind::Unconfirmed => &mut self.unconfirmed,
-            _ => &mut self.unavailable,
-        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::checker::{Coverage, Recording, Violation, check};
 
 mod client;
 mod driver;
+mod ending;
 mod faults;
 mod observed;
 mod plan;
