@@ -1,6 +1,7 @@
 mod faults;
 mod queues;
 mod subscriptions;
+mod threads;
 
 use std::time::Duration;
 
