@@ -79,6 +79,8 @@ pub(super) struct Loss {
     pub(super) at: Duration,
     pub(super) position: Position,
     pub(super) to: Position,
+    /// Whether the payload there did come, and could not be read.
+    pub(super) unreadable: bool,
 }
 
 impl<'a> View<'a> {
@@ -98,7 +100,7 @@ impl<'a> View<'a> {
                     if model.opened(*epoch, *after, *head, *unbroken) {
                         let position = model.next_position();
                         let to = skipped.map_or(position, |id| Position::behind(*epoch, id));
-                        view.losses.push(Loss { at: arrival.at, position, to });
+                        view.losses.push(Loss { at: arrival.at, position, to, unreadable: false });
                     }
                     model.last = model.last.max(skipped.map(|id| (*epoch, id)));
                 }
@@ -144,7 +146,8 @@ impl<'a> View<'a> {
             self.counts.messages += frame.messages.len() as u64;
         }
         if lost {
-            self.losses.push(Loss { at, position, to: position });
+            let unreadable = matches!(content, Content::Unreadable | Content::OtherLayout);
+            self.losses.push(Loss { at, position, to: position, unreadable });
         }
         model.passed(id);
         self.payloads.push(Got { at, position, content, copy });
