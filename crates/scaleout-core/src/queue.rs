@@ -321,8 +321,12 @@ impl SendQueue {
             (Outstanding::Repair(number), number, payload)
         } else {
             self.form_frame(sent_at_micros);
-            let tried = self.tried.as_ref()?;
-            (Outstanding::Tried, tried.number, tried.payload.clone())
+            match &self.tried {
+                Some(tried) => (Outstanding::Tried, tried.number, tried.payload.clone()),
+                // The tail or the message that failed is gone meanwhile, and only an answer makes the stream come up.
+                None if self.last_send_failed => (Outstanding::Probe, 0, Bytes::new()),
+                None => return None,
+            }
         };
         self.outstanding = Some(outstanding);
         Some(Attempt { frame: FrameId { node: self.settings.node, number, after: self.confirmed }, payload })

@@ -206,6 +206,9 @@ impl Store {
     /// How many of the holes a client at a position has passed.
     fn holes_passed(&self, position: Position) -> usize {
         let is_passed = |hole: &super::Hole| {
+            if hole.told == Some(position) && position > hole.from {
+                return true;
+            }
             // Where no id is missing, the hole's two sides are one place of the store: only who was told stands behind.
             match self.normalized(hole.from) == self.normalized(hole.to) {
                 true => position > hole.from && position >= hole.to,

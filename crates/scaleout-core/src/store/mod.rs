@@ -111,6 +111,8 @@ struct Hole {
     place: Place,
     from: Position,
     to: Position,
+    /// Where it was not known how far it reaches: where who was told of it by then stands.
+    told: Option<Position>,
     frames: Option<u64>,
     at: Duration,
 }
@@ -199,6 +201,7 @@ impl Store {
 
     /// Begins a greater epoch.
     pub(crate) fn begin_epoch(&mut self, now: Duration, epoch: Epoch, after: Option<(Epoch, PayloadId)>) {
+        self.bound_holes(Position::start_of(epoch));
         self.timeline.open(epoch, after, now, self.settle);
         self.end_filling();
     }
@@ -265,6 +268,7 @@ impl Store {
             let edge = self.filling.filter(|head| *head < begin).unwrap_or(begin);
             (self.edge, self.origin) = (Some(edge), Some(edge));
         }
+        self.bound_holes(Position::before(epoch, id));
         self.entry_bytes += entry.cost();
         self.entries.push_back(entry);
         self.timeline.received(id);
@@ -278,12 +282,23 @@ impl Store {
     /// Notes that payloads are missing behind what was received, up to `to` (`None`: nobody knows where to).
     pub(crate) fn note_hole(&mut self, now: Duration, to: Option<Position>, frames: Option<u64>) {
         let from = self.end_position();
-        let to = to
-            .unwrap_or(Position { index: if from.is_whole() { Position::TOLD } else { from.index }, ..from });
-        self.holes.push_back(Hole { place: Place::entry(self.end()), from, to, frames, at: now });
+        let behind_from =
+            Position { index: if from.is_whole() { Position::TOLD } else { from.index }, ..from };
+        let told = to.is_none().then_some(behind_from);
+        let to = to.unwrap_or(behind_from);
+        self.holes.push_back(Hole { place: Place::entry(self.end()), from, to, told, frames, at: now });
         if self.holes.len() > MAX_HOLES {
             self.forget_hole();
         }
+    }
+
+    /// Holes of which nobody knew where to they reach end at `next`, where reception goes on.
+    ///
+    /// A cursor of a node that got some of what is missing here stands inside them, and is to be told of the rest.
+    fn bound_holes(&mut self, next: Position) {
+        let place = Place::entry(self.end());
+        let behind_all = self.holes.iter_mut().rev().take_while(|hole| hole.place == place);
+        behind_all.filter(|hole| hole.told.is_some()).for_each(|hole| hole.to = hole.to.max(next));
     }
 
     /// Takes everything up to `id` for received: it was told to be missing.

@@ -27,7 +27,7 @@ pub(super) fn no_false_gap(recording: &Recording, histories: &Histories<'_>, fou
                     let node = &recording.nodes[gap.node];
                     let view = views.entry((gap.node, stream)).or_insert_with(|| View::of(node, stream));
                     let caused = match gap.reason {
-                        Reason::Lost => lost(segment, gap, view),
+                        Reason::Lost => lost(recording, segment, gap, view),
                         Reason::Reset => reset(segment, told, view),
                         Reason::Lagged | Reason::Expired => {
                             left_ring(recording, chain, segment, gap, view, node)
@@ -50,9 +50,21 @@ pub(super) fn no_false_gap(recording: &Recording, histories: &Histories<'_>, fou
     }
 }
 
-fn lost(segment: &Segment<'_>, gap: &GapItem, view: &View<'_>) -> bool {
+fn lost(recording: &Recording, segment: &Segment<'_>, gap: &GapItem, view: &View<'_>) -> bool {
+    // What this node cannot read another one may have read in part to the client: the rest of it is lost here.
+    let unread = |loss: &Loss, low: Position| {
+        let is_lost = |frame: &LogFrame| {
+            let Content::Frame(content) = &frame.content else { return false };
+            frame.stream == gap.stream
+                && place(frame) == loss.position
+                && low >= loss.position
+                && (low.epoch, low.id) == (frame.epoch, frame.id)
+                && (low.index as usize) + 1 < content.messages.len()
+        };
+        loss.unreadable && recording.log.iter().any(is_lost)
+    };
     let within = |loss: &Loss| {
-        segment.low.is_none_or(|low| low.position < loss.to)
+        segment.low.is_none_or(|low| low.position < loss.to || unread(loss, low.position))
             && segment.high.is_none_or(|high| loss.position <= high.position)
     };
     let unpositioned = segment.hops.iter().any(|hop| {

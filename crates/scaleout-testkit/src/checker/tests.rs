@@ -155,6 +155,24 @@ fn a_cursor_of_an_epoch_that_the_node_never_had_may_be_reset() {
 }
 
 #[test]
+fn what_a_node_cannot_read_is_lost_to_who_read_a_part_of_it_elsewhere() {
+    for (messages, found) in [(2, &[][..]), (1, &[Invariant::NoFalseGap])] {
+        let mut stage = Stage::new(4);
+        let LogFrame { content: Content::Frame(frame), .. } = &mut stage.recording.log[3] else {
+            unreachable!()
+        };
+        frame.messages.extend((1..messages).map(|_| ("a".into(), publish_payload(100, 20))));
+        // The opening, and four payloads.
+        stage.recording.nodes[1].arrivals[4].kind =
+            ArrivalKind::Payload { id: PayloadId(3), len: 100, content: Content::Unreadable };
+        // No later number shows the loss. The client got the first message of the payload on another node.
+        let items = &mut stage.recording.clients[0].items;
+        items.extend([hop(Position { index: 1, ..at(1, 3) }), gap(Reason::Lost, Some(1))]);
+        stage.finds(found);
+    }
+}
+
+#[test]
 fn lagging_behind_a_small_ring_is_no_false_gap_but_behind_a_large_one_it_is() {
     let mut stage = Stage::new(40);
     stage.recording.clients[0].items.drain(3..20);

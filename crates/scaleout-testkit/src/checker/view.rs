@@ -57,6 +57,8 @@ pub(super) struct View<'a> {
     pub(super) payloads: Vec<Got<'a>>,
     /// Losses that the node can know of.
     pub(super) losses: Vec<Loss>,
+    /// How many of the last losses may reach up to what comes next.
+    unbounded: usize,
     /// Forks: the epoch that began, and the last place this node had got that it does not continue.
     pub(super) forks: Vec<(Epoch, (Epoch, PayloadId))>,
     /// The epochs it heard of, and when.
@@ -79,6 +81,8 @@ pub(super) struct Loss {
     pub(super) at: Duration,
     pub(super) position: Position,
     pub(super) to: Position,
+    /// Whether the payload there did come, and could not be read.
+    pub(super) unreadable: bool,
 }
 
 impl<'a> View<'a> {
@@ -95,10 +99,14 @@ impl<'a> View<'a> {
                     view.forks.extend(model.last.filter(beyond).map(|last| (*epoch, last)));
                     // Without replay reception goes on behind the head.
                     let skipped = head.1.filter(|_| !unbroken && !node.replay && head.0 == *epoch);
+                    if *epoch > model.epoch {
+                        view.bound_losses(Position::start_of(*epoch));
+                    }
                     if model.opened(*epoch, *after, *head, *unbroken) {
                         let position = model.next_position();
                         let to = skipped.map_or(position, |id| Position::behind(*epoch, id));
-                        view.losses.push(Loss { at: arrival.at, position, to });
+                        view.losses.push(Loss { at: arrival.at, position, to, unreadable: false });
+                        view.unbounded += usize::from(!unbroken && skipped.is_none());
                     }
                     model.last = model.last.max(skipped.map(|id| (*epoch, id)));
                 }
@@ -118,6 +126,7 @@ impl<'a> View<'a> {
             self.counts.repeated += 1;
             return;
         }
+        self.bound_losses(position);
         let mut lost = dense && model.expected().is_some_and(|expected| id > expected);
         let mut copy = false;
         match content {
@@ -144,10 +153,17 @@ impl<'a> View<'a> {
             self.counts.messages += frame.messages.len() as u64;
         }
         if lost {
-            self.losses.push(Loss { at, position, to: position });
+            let unreadable = matches!(content, Content::Unreadable | Content::OtherLayout);
+            self.losses.push(Loss { at, position, to: position, unreadable });
         }
         model.passed(id);
         self.payloads.push(Got { at, position, content, copy });
+    }
+
+    /// What a broken link lost reaches at most up to where reception goes on.
+    fn bound_losses(&mut self, next: Position) {
+        let unbounded = std::mem::take(&mut self.unbounded);
+        self.losses.iter_mut().rev().take(unbounded).for_each(|loss| loss.to = loss.to.max(next));
     }
 
     /// The places of what the node got and could read.

@@ -137,6 +137,28 @@ fn a_failed_send_with_nothing_left_is_followed_by_a_probe() {
 }
 
 #[test]
+fn a_failed_repair_whose_tail_is_gone_is_followed_by_a_probe() {
+    for policy in [QueuePolicy::Always, QueuePolicy::InitialOnly, QueuePolicy::Disabled] {
+        let mut fixture = Fixture::up(&config(policy, Overflow::Reject));
+        let queue = fixture.queue();
+        send(queue, "a");
+        queue.request_probe();
+        next(queue);
+        assert_eq!(fail(queue, ErrorKind::Rewound { last: 0 }), Finished::Rewound { last: 0 });
+        assert_eq!(next(queue).frame.number, 1);
+        assert_eq!(fail(queue, ErrorKind::Timeout), Finished::Failed);
+        queue.set_up(false);
+        assert!(queue.evict_oldest_tail());
+        // Under the stricter policies nothing is accepted until the stream is up, and only an answer brings it up.
+        assert_eq!(next(queue).frame.number, 0);
+        assert_eq!(fail(queue, ErrorKind::Timeout), Finished::Failed);
+        assert_eq!(next(queue).frame.number, 0);
+        assert_eq!(ok(queue), Finished::Probed);
+        assert!(!queue.last_send_failed() && queue.next(NOW, 0).is_none());
+    }
+}
+
+#[test]
 fn a_probe_whose_attempt_was_dropped_is_due_again() {
     let mut fixture = Fixture::up(&config(QueuePolicy::Disabled, Overflow::Reject));
     let queue = fixture.queue();

@@ -90,6 +90,38 @@ fn a_broken_link_is_told_once_and_a_cursor_remembers_it() {
 }
 
 #[test]
+fn a_broken_link_is_told_to_who_comes_from_inside_of_what_it_lost() {
+    for dense_ids in [true, false] {
+        let mut node = Node::open(dense_ids);
+        node.append(0, &["c"]);
+        // Another node got some of what is missing here.
+        let (ahead, look_up) = node.resume(&["c"], behind(3));
+        assert_eq!(look_up, LookUp::Ahead);
+        node.note_hole(None, None);
+        node.append(7, &["c"]);
+        assert_eq!(node.read_all(ahead), [lost(None), message("c", 7, 0)]);
+        for (position, told) in [(behind(0), true), (behind(5), true), (before(7), false)] {
+            let (key, look_up) = node.resume(&["c"], position);
+            assert_eq!(look_up, LookUp::InRing);
+            assert_eq!(node.read_all(key).len(), if told { 2 } else { 1 }, "{position:?}");
+        }
+    }
+}
+
+#[test]
+fn a_broken_link_that_a_new_epoch_follows_reaches_up_to_its_start() {
+    let mut node = Node::open(false);
+    node.append(0, &["c"]);
+    node.note_hole(None, None);
+    node.begin_epoch(2, Some((1, 7)));
+    node.append(0, &["c"]);
+    for (position, told) in [(behind(0), true), (behind(5), true), (behind(7), false), (at(2, 0, 0), false)] {
+        let (key, _) = node.resume(&["c"], position);
+        assert_eq!(node.read_all(key).len(), if told { 2 } else { 1 }, "{position:?}");
+    }
+}
+
+#[test]
 fn a_broken_link_before_the_first_payload_is_told() {
     let mut node = Node::open(true);
     let key = node.subscribe(&["c"]);

@@ -35,6 +35,8 @@ struct Hole {
     spot: Spot,
     from: Position,
     to: Position,
+    /// Where who was told of it stands until it is known how far it reaches; `None` where that was known.
+    told: Option<Position>,
     frames: Option<u64>,
 }
 
@@ -110,6 +112,7 @@ impl Model {
         if is_awaited {
             self.notifying = Some((self.payloads.len(), self.end));
         }
+        self.bound_holes(Position::before(epoch, id));
         self.payloads.push((epoch, id, channels));
         self.end = Position::behind(epoch, id);
     }
@@ -117,13 +120,22 @@ impl Model {
     pub(super) fn note_hole(&mut self, to: Option<Position>, frames: Option<u64>) {
         let from = self.end;
         let told = Position { index: if from.is_whole() { Position::TOLD } else { from.index }, ..from };
-        let to = to.unwrap_or(told);
-        self.holes.push(Hole { spot: (self.payloads.len(), 0), from, to, frames });
+        let (to, told) = (to.unwrap_or(told), to.is_none().then_some(told));
+        self.holes.push(Hole { spot: (self.payloads.len(), 0), from, to, told, frames });
         self.end = to;
+    }
+
+    /// What is missing behind the last payload ends where the next one, or its epoch, begins.
+    fn bound_holes(&mut self, next: Position) {
+        let spot = (self.payloads.len(), 0);
+        for hole in self.holes.iter_mut().filter(|hole| hole.spot == spot && hole.told.is_some()) {
+            hole.to = next;
+        }
     }
 
     pub(super) fn begin_epoch(&mut self, epoch: Epoch, after: Option<(Epoch, PayloadId)>) {
         self.continued.extend(after.map(|after| (after, epoch)));
+        self.bound_holes(Position::start_of(epoch));
         self.end = Position::start_of(epoch);
     }
 
@@ -248,7 +260,8 @@ impl Model {
             !hole.from.is_whole() || (hole.from.epoch, hole.from.id.0 + 1) != (hole.to.epoch, hole.to.id.0);
         let next_id = self.dense_ids && has_ids && position.is_whole() && hole.to.index == 0;
         let is_last_id = next_id && (position.epoch, position.id.0 + 1) == (hole.to.epoch, hole.to.id.0);
-        position > hole.from && (position >= hole.to || is_last_id || normal >= hole.to)
+        position > hole.from
+            && (hole.told == Some(position) || position >= hole.to || is_last_id || normal >= hole.to)
     }
 
     pub(super) fn evict(&mut self) -> bool {
