@@ -206,6 +206,11 @@ impl Store {
     /// How many of the holes a client at a position has passed.
     fn holes_passed(&self, position: Position) -> usize {
         let is_passed = |hole: &super::Hole| {
+            // Who was told before the hole's end was known stands right at its beginning.
+            let told = Position { index: Position::TOLD, ..hole.from };
+            if hole.open && hole.from.is_whole() && position == told {
+                return true;
+            }
             // Where no id is missing, the hole's two sides are one place of the store: only who was told stands behind.
             match self.normalized(hole.from) == self.normalized(hole.to) {
                 true => position > hole.from && position >= hole.to,

@@ -111,6 +111,8 @@ struct Hole {
     place: Place,
     from: Position,
     to: Position,
+    /// Whether nobody knows where to: it reaches up to the payload that comes next.
+    open: bool,
     frames: Option<u64>,
     at: Duration,
 }
@@ -218,6 +220,7 @@ impl Store {
         let before = self.end_position();
         let ordinal = self.end();
         let epoch = self.timeline.current().expect("the stream opened before its first payload");
+        self.end_open_holes(Position::before(epoch, id));
         let mut entry = Entry {
             epoch,
             id,
@@ -278,11 +281,31 @@ impl Store {
     /// Notes that payloads are missing behind what was received, up to `to` (`None`: nobody knows where to).
     pub(crate) fn note_hole(&mut self, now: Duration, to: Option<Position>, frames: Option<u64>) {
         let from = self.end_position();
-        let to = to
-            .unwrap_or(Position { index: if from.is_whole() { Position::TOLD } else { from.index }, ..from });
-        self.holes.push_back(Hole { place: Place::entry(self.end()), from, to, frames, at: now });
+        let told = Position { index: if from.is_whole() { Position::TOLD } else { from.index }, ..from };
+        self.push_hole(now, to.unwrap_or(told), frames, to.is_none());
+    }
+
+    /// Notes that payloads may be missing behind what was received, up to `to` and nobody knows how far behind it.
+    ///
+    /// The payload that comes next ends it. A cursor between the two is of a node that got a part of what is missing
+    /// here, and says nothing of the rest.
+    pub(crate) fn note_open_hole(&mut self, now: Duration, to: Position) {
+        self.push_hole(now, to, None, true);
+    }
+
+    fn push_hole(&mut self, now: Duration, to: Position, frames: Option<u64>, open: bool) {
+        let (place, from) = (Place::entry(self.end()), self.end_position());
+        self.holes.push_back(Hole { place, from, to, open, frames, at: now });
         if self.holes.len() > MAX_HOLES {
             self.forget_hole();
+        }
+    }
+
+    fn end_open_holes(&mut self, next: Position) {
+        let end = Place::entry(self.end());
+        for hole in self.holes.iter_mut().rev().take_while(|hole| hole.place == end).filter(|hole| hole.open)
+        {
+            hole.to = hole.to.max(next);
         }
     }
 

@@ -61,6 +61,8 @@ pub(super) struct View<'a> {
     pub(super) forks: Vec<(Epoch, (Epoch, PayloadId))>,
     /// The epochs it heard of, and when.
     pub(super) epochs: BTreeMap<Epoch, Duration>,
+    /// The loss at a broken link that no payload ended yet.
+    open_loss: Option<usize>,
     counts: Arrived,
 }
 
@@ -98,6 +100,7 @@ impl<'a> View<'a> {
                     if model.opened(*epoch, *after, *head, *unbroken) {
                         let position = model.next_position();
                         let to = skipped.map_or(position, |id| Position::behind(*epoch, id));
+                        view.open_loss = (!unbroken && skipped.is_none()).then_some(view.losses.len());
                         view.losses.push(Loss { at: arrival.at, position, to });
                     }
                     model.last = model.last.max(skipped.map(|id| (*epoch, id)));
@@ -114,6 +117,10 @@ impl<'a> View<'a> {
     fn payload(&mut self, model: &mut Model, dense: bool, at: Duration, id: PayloadId, content: &'a Content) {
         self.counts.received += 1;
         let position = Position::before(model.epoch, id);
+        // A broken link may have lost whatever lies before the payload that comes next.
+        if let Some(loss) = self.open_loss.take().and_then(|at| self.losses.get_mut(at)) {
+            loss.to = loss.to.max(position);
+        }
         if model.last.is_some_and(|last| (model.epoch, id) <= last) {
             self.counts.repeated += 1;
             return;

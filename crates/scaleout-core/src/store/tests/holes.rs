@@ -90,6 +90,27 @@ fn a_broken_link_is_told_once_and_a_cursor_remembers_it() {
 }
 
 #[test]
+fn a_broken_link_is_told_to_who_waited_for_what_it_lost() {
+    for dense_ids in [true, false] {
+        let mut node = Node::open(dense_ids);
+        node.append(0, &["c"]);
+        // Elsewhere they got 2, and 4.
+        let waiting = [(behind(2), true), (at(1, 4, 1), true), (before(5), false)];
+        let waiting = waiting.map(|(position, told)| (node.resume(&["c"], position), told));
+        node.note_hole(None, None);
+        node.append(5, &["c"]);
+        node.store.release_waiting(&mut Vec::new());
+        for ((key, look_up), told) in waiting {
+            assert_eq!(look_up, LookUp::Ahead);
+            let gap = told.then_some(lost(None));
+            assert_eq!(node.read_all(key), gap.into_iter().chain([message("c", 5, 0)]).collect::<Vec<_>>());
+        }
+        let (later, _) = node.resume(&["c"], behind(2));
+        assert_eq!(node.read_all(later), [lost(None), message("c", 5, 0)]);
+    }
+}
+
+#[test]
 fn a_broken_link_before_the_first_payload_is_told() {
     let mut node = Node::open(true);
     let key = node.subscribe(&["c"]);

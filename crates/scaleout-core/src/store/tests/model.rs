@@ -35,6 +35,7 @@ struct Hole {
     spot: Spot,
     from: Position,
     to: Position,
+    open: bool,
     frames: Option<u64>,
 }
 
@@ -110,6 +111,10 @@ impl Model {
         if is_awaited {
             self.notifying = Some((self.payloads.len(), self.end));
         }
+        let spot = (self.payloads.len(), 0);
+        for hole in self.holes.iter_mut().filter(|hole| hole.open && hole.spot == spot) {
+            hole.to = hole.to.max(Position::before(epoch, id));
+        }
         self.payloads.push((epoch, id, channels));
         self.end = Position::behind(epoch, id);
     }
@@ -117,8 +122,9 @@ impl Model {
     pub(super) fn note_hole(&mut self, to: Option<Position>, frames: Option<u64>) {
         let from = self.end;
         let told = Position { index: if from.is_whole() { Position::TOLD } else { from.index }, ..from };
+        let open = to.is_none();
         let to = to.unwrap_or(told);
-        self.holes.push(Hole { spot: (self.payloads.len(), 0), from, to, frames });
+        self.holes.push(Hole { spot: (self.payloads.len(), 0), from, to, open, frames });
         self.end = to;
     }
 
@@ -242,6 +248,10 @@ impl Model {
 
     /// Whether a client at `position` has all the hole's payloads from elsewhere, or was told of it.
     fn is_passed(&self, hole: &Hole, position: Position) -> bool {
+        if hole.open && hole.from.is_whole() && position == (Position { index: Position::TOLD, ..hole.from })
+        {
+            return true;
+        }
         let normal = self.normal(position);
         // Where only frame numbers are missing, no id stands for them.
         let has_ids =
