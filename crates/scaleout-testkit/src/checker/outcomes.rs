@@ -8,6 +8,7 @@ use super::{
     Findings, Invariant,
     history::{Chain, Histories, Place, Since},
     recording::{ArrivalKind, Content, Outcome, Recording},
+    view::{Views, had},
 };
 
 /// 6: each publish that ended `Ok` and began after the client listened to its channel came, or a gap of the client
@@ -146,12 +147,15 @@ pub(super) fn repair(recording: &Recording, histories: &Histories<'_>, found: &m
 }
 
 /// 11: a client that hops gets what its twin got that stayed, and the other way round, but for gaps.
+///
+/// Not owed: what its publisher gave up and the store forgot before the node had it where the client went on.
 pub(super) fn transparency(recording: &Recording, histories: &Histories<'_>, found: &mut Findings) {
     let chain_of = |client: usize| {
         let mut chains = histories.chains.iter().filter(|chain| chain.client == client);
         let only = chains.next();
         if chains.next().is_some() { None } else { only }
     };
+    let mut views = Views::default();
     for (client, of_client) in recording.clients.iter().enumerate() {
         let Some(twin) = of_client.twin else { continue };
         let (Some(hopped), Some(stayed)) = (chain_of(client), chain_of(twin)) else { continue };
@@ -161,6 +165,11 @@ pub(super) fn transparency(recording: &Recording, histories: &Histories<'_>, fou
                 let publish = &recording.publishes[id];
                 let both = |chain: &Chain<'_>| owed(recording, chain, id, histories.places(id));
                 if got[id] || !both(one) || !both(other) {
+                    continue;
+                }
+                if publish.outcome != Outcome::Ok
+                    && never_came(recording, &mut views, other, publish.stream, histories.places(id))
+                {
                     continue;
                 }
                 found.expect(
@@ -176,4 +185,23 @@ pub(super) fn transparency(recording: &Recording, histories: &Histories<'_>, fou
             }
         }
     }
+}
+
+/// Whether the store forgot a publish everywhere, and the node of the next message that the chain got never had it.
+fn never_came(
+    recording: &Recording,
+    views: &mut Views,
+    chain: &Chain<'_>,
+    stream: StreamIndex,
+    places: &[Place<'_>],
+) -> bool {
+    places.iter().all(|place| {
+        let mut segments = chain.segments(stream).iter();
+        let around = segments.find(|segment| segment.holds(place.position));
+        around.and_then(|segment| segment.high).is_some_and(|next| {
+            let original = Position { index: 0, ..place.position };
+            place.frame.forgotten_in.is_some_and(|epoch| epoch <= next.position.epoch)
+                && !had(recording, views, next.node, stream).contains(&original)
+        })
+    })
 }

@@ -238,6 +238,38 @@ fn transparency_an_unconfirmed_message_is_lost_by_a_hop() {
 }
 
 #[test]
+fn what_was_given_up_and_forgotten_before_a_node_had_it_does_not_come_there() {
+    let mut stage = Stage::new(5);
+    stage.recording.publishes[3].outcome = Outcome::Unconfirmed;
+    stage.recording.log[3].forgotten_in = Some(Epoch(2));
+    stage.recording.log[4] = logged(2, 0, frame(4, 5));
+    stage.message(0, 4).position = at(2, 0);
+    let cursor = Some(Position::behind(Epoch(2), PayloadId(0)));
+    stage.recording.clients[0].end = vec![End { stream: STREAM, cursor, head: (Epoch(2), PayloadId(0)) }];
+    let after = Some((Epoch(1), PayloadId(2)));
+    let opened = ArrivalKind::Opened { epoch: Epoch(2), after, head: (Epoch(2), None), unbroken: true };
+    let last = ArrivalKind::Payload { id: PayloadId(0), len: 100, content: frame(4, 5) };
+    stage.recording.nodes[1].arrivals.splice(5.., [arrival(50, opened), arrival(60, last)]);
+    // Its twin went to a node that was slower than the store's failover.
+    let mut slow = node(3);
+    slow.arrivals = stage.recording.nodes[1].arrivals.clone();
+    slow.arrivals.remove(4);
+    stage.recording.nodes.push(slow);
+    let mut hopping = stage.recording.clients[0].clone();
+    let Item::Hop(mut to) = hop(Position::behind(Epoch(1), PayloadId(2))) else { unreachable!() };
+    to.to = 2;
+    hopping.items[4] = Item::Hop(to);
+    let Item::Message(message) = &mut hopping.items[5] else { unreachable!() };
+    message.node = 2;
+    hopping.twin = Some(0);
+    stage.recording.clients.push(hopping);
+    assert_eq!(check(&stage.recording), []);
+    // Where it had it, it is owed.
+    stage.recording.nodes[2].arrivals = stage.recording.nodes[1].arrivals.clone();
+    stage.finds(&[Invariant::Transparency]);
+}
+
+#[test]
 fn liveness_a_stream_down_a_cursor_behind_an_outage_swallowed() {
     let mut stage = Stage::new(4);
     stage.recording.nodes[1].up = vec![false];

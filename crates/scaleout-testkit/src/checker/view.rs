@@ -7,7 +7,7 @@ use std::{
 
 use scaleout_core::{Epoch, NodeId, PayloadId, Position, StreamIndex};
 
-use super::recording::{ArrivalKind, Content, NodeRecord};
+use super::recording::{ArrivalKind, Content, NodeRecord, Recording};
 
 /// What a node's receptions yielded, counted as a bus should count it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,6 +64,20 @@ pub(super) struct View<'a> {
     /// The loss at a broken link that no payload ended yet.
     open_loss: Option<usize>,
     counts: Arrived,
+}
+
+/// For each node and stream, what the node got there and could read.
+pub(super) type Views = BTreeMap<(usize, StreamIndex), BTreeSet<Position>>;
+
+/// The places of what a node got and could read.
+pub(super) fn had<'v>(
+    recording: &Recording,
+    views: &'v mut Views,
+    node: usize,
+    stream: StreamIndex,
+) -> &'v BTreeSet<Position> {
+    let of_node = &recording.nodes[node];
+    views.entry((node, stream)).or_insert_with(|| View::of(of_node, stream).positions())
 }
 
 /// A payload that a node got.
