@@ -108,7 +108,7 @@ fn unknowable(
     let is_reset = |item: &Item| matches!(item, Item::Gap(gap) if gap.stream == message.stream && gap.reason == Reason::Reset);
     let node = &recording.nodes[message.node];
     let had = had(recording, views, message.node, message.stream);
-    let never_had = forgotten.iter().all(|place| !had.contains(&Position { index: 0, ..place.position }));
+    let never_had = forgotten.iter().all(|place| !had.contains_key(&Position { index: 0, ..place.position }));
     !forgotten.is_empty() && (chain.items[span].iter().any(is_reset) || !node.replay && never_had)
 }
 
