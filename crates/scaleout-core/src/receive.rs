@@ -212,7 +212,11 @@ impl Inbox {
         if missed.is_some() || !unbroken {
             let frames = missed.flatten().filter(|_| self.dense_ids && unbroken);
             let to = skipped.map_or(Position::start_of(epoch), |id| Position::behind(epoch, id));
-            store.note_hole(now, Some(to), frames);
+            // Without dense ids nothing shows where in the new epoch what a broken link lost ends.
+            match unbroken || self.dense_ids || skipped.is_some() {
+                true => store.note_hole(now, Some(to), frames),
+                false => store.note_open_hole(now, to),
+            }
         }
         // Only an epoch that continues all there was cannot have taken a frame this node never saw.
         let clean = after.is_some_and(|after| held.is_none_or(|held| after >= held)) && missed.is_none();

@@ -85,6 +85,14 @@ impl Lane {
         (name, got)
     }
 
+    /// A subscriber of `d`, which holds nothing, who comes with a cursor.
+    fn resume(&mut self, entry: &CursorEntry) -> ReaderKey {
+        let reader = self.store.add_reader(Arc::new(Signal::default()));
+        self.store.join(reader, ["d"].into_iter());
+        self.store.begin(reader, Asked::Cursor(Some(entry)), Duration::ZERO, &mut Vec::new());
+        reader
+    }
+
     fn read(&mut self) -> Vec<String> {
         let mut got = Vec::new();
         while let Some(item) = self.store.read(self.reader).0 {
@@ -267,6 +275,26 @@ fn a_broken_link_is_told_once_and_ids_begin_anew() {
 }
 
 #[test]
+fn a_broken_link_reaches_up_to_the_payload_behind_it() {
+    // The head of the first `Opened` lies inside of what was lost, as does a cursor of another node.
+    let mut lane = Lane::new(false, true);
+    assert_eq!(lane.open(1, None, (1, Some(4)), true), Ok(false));
+    let waits = [at(4, Position::WHOLE), at(6, Position::WHOLE)].map(|entry| lane.resume(&entry));
+    assert_eq!(lane.open(1, None, (1, Some(9)), false), Ok(true));
+    lane.inbox.payload(&mut lane.store, NOW, PayloadId(13), frame(1, 3, 2));
+    lane.store.release_waiting(&mut Vec::new());
+    assert_eq!(lane.read(), ["lost", "1.3"]);
+    assert!(waits.into_iter().all(|reader| matches!(lane.store.read(reader).0, Some(Received::Gap(_)))));
+    // Where it breaks into a new epoch, also in that.
+    let waits =
+        lane.resume(&CursorEntry::At { position: Position::behind(Epoch(2), PayloadId(4)), stem: None });
+    assert_eq!(lane.open(2, Some((1, 13)), (2, Some(5)), false), Ok(true));
+    assert_eq!(lane.read(), ["lost"]);
+    assert_eq!(lane.take(7, &frame(2, 1, 0)), outcome("frame", &["2.1"]));
+    assert!(matches!(lane.store.read(waits).0, Some(Received::Gap(_))));
+}
+
+#[test]
 fn a_broken_link_without_replay_skips_to_the_head() {
     for dense_ids in [true, false] {
         let mut lane = Lane::new(dense_ids, false);
@@ -277,9 +305,7 @@ fn a_broken_link_without_replay_skips_to_the_head() {
         let cursor = lane.store.cursor_entry(lane.reader);
         lane.take(6, &frame(2, 1, 0));
         for (entry, told) in [(cursor, 0), (at(5, Position::WHOLE), 0), (at(4, Position::WHOLE), 1)] {
-            let reader = lane.store.add_reader(Arc::new(Signal::default()));
-            lane.store.join(reader, ["d"].into_iter());
-            lane.store.begin(reader, Asked::Cursor(Some(&entry)), Duration::ZERO, &mut Vec::new());
+            let reader = lane.resume(&entry);
             let gaps = std::iter::from_fn(|| lane.store.read(reader).0).count();
             assert_eq!(gaps, told, "{entry:?}: of a node that was not cut off it has missed nothing");
         }

@@ -285,8 +285,17 @@ impl Store {
         let behind_from =
             Position { index: if from.is_whole() { Position::TOLD } else { from.index }, ..from };
         let told = to.is_none().then_some(behind_from);
-        let to = to.unwrap_or(behind_from);
-        self.holes.push_back(Hole { place: Place::entry(self.end()), from, to, told, frames, at: now });
+        self.push_hole(now, to.unwrap_or(behind_from), told, frames);
+    }
+
+    /// Notes that payloads are missing behind what was received, up to `to` and nobody knows how far behind that.
+    pub(crate) fn note_open_hole(&mut self, now: Duration, to: Position) {
+        self.push_hole(now, to, Some(to), None);
+    }
+
+    fn push_hole(&mut self, now: Duration, to: Position, told: Option<Position>, frames: Option<u64>) {
+        let (place, from) = (Place::entry(self.end()), self.end_position());
+        self.holes.push_back(Hole { place, from, to, told, frames, at: now });
         if self.holes.len() > MAX_HOLES {
             self.forget_hole();
         }

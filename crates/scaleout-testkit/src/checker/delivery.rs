@@ -5,13 +5,13 @@ use std::{
     ops::Range,
 };
 
-use scaleout_core::{Position, StreamIndex};
+use scaleout_core::Position;
 
 use super::{
     Findings, Invariant,
     history::{Chain, Histories},
     recording::{Content, Item, MessageItem, Outcome, Reason, Recording},
-    view::View,
+    view::{Views, had},
 };
 
 /// 1: what is received was published, on a channel of the client, with equal bytes and origin; what was surely
@@ -97,7 +97,7 @@ pub(super) fn uniqueness(recording: &Recording, histories: &Histories<'_>, found
 fn unknowable(
     recording: &Recording,
     histories: &Histories<'_>,
-    views: &mut Views<'_>,
+    views: &mut Views,
     chain: &Chain<'_>,
     message: &MessageItem,
     id: usize,
@@ -107,14 +107,10 @@ fn unknowable(
     let forgotten: Vec<_> = places.filter(|place| place.frame.forgotten_in.is_some()).collect();
     let is_reset = |item: &Item| matches!(item, Item::Gap(gap) if gap.stream == message.stream && gap.reason == Reason::Reset);
     let node = &recording.nodes[message.node];
-    let had = views
-        .entry((message.node, message.stream))
-        .or_insert_with(|| View::of(node, message.stream).positions());
-    let never_had = forgotten.iter().all(|place| !had.contains(&Position { index: 0, ..place.position }));
+    let had = had(recording, views, message.node, message.stream);
+    let never_had = forgotten.iter().all(|place| !had.contains_key(&Position { index: 0, ..place.position }));
     !forgotten.is_empty() && (chain.items[span].iter().any(is_reset) || !node.replay && never_had)
 }
-
-type Views<'a> = BTreeMap<(usize, StreamIndex), BTreeSet<Position>>;
 
 /// 3: positions strictly increase within a stream, and epochs only grow.
 pub(super) fn stream_order(histories: &Histories<'_>, found: &mut Findings) {

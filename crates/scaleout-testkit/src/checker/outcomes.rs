@@ -7,21 +7,25 @@ use scaleout_core::{Position, StreamIndex};
 use super::{
     Findings, Invariant,
     history::{Chain, Histories, Place, Since},
-    recording::{ArrivalKind, Content, Outcome, Recording},
+    recording::{ArrivalKind, Content, Outcome, Reason, Recording},
+    view::{Views, had},
 };
 
 /// 6: each publish that ended `Ok` and began after the client listened to its channel came, or a gap of the client
 /// stands in its place.
 ///
 /// Not owed: what the store forgot when its publisher was no more, and, by a chain that was not read to its end or
-/// left the channel, what lies behind the last message it got.
+/// left the channel, what lies behind the last message it got. A client that was reset begins anew with its node: see
+/// [`had_before_reset`].
 pub(super) fn completeness(recording: &Recording, histories: &Histories<'_>, found: &mut Findings) {
+    let mut views = Views::default();
     for chain in &histories.chains {
         let delivered = chain.delivered(recording);
         for (id, publish) in recording.publishes.iter().enumerate() {
             if publish.outcome != Outcome::Ok
                 || delivered[id]
                 || !owed(recording, chain, id, histories.places(id))
+                || had_before_reset(recording, &mut views, chain, publish.stream, histories.places(id))
             {
                 continue;
             }
@@ -146,12 +150,15 @@ pub(super) fn repair(recording: &Recording, histories: &Histories<'_>, found: &m
 }
 
 /// 11: a client that hops gets what its twin got that stayed, and the other way round, but for gaps.
+///
+/// Not owed: what its publisher gave up and the store forgot before the node had it where the client went on.
 pub(super) fn transparency(recording: &Recording, histories: &Histories<'_>, found: &mut Findings) {
     let chain_of = |client: usize| {
         let mut chains = histories.chains.iter().filter(|chain| chain.client == client);
         let only = chains.next();
         if chains.next().is_some() { None } else { only }
     };
+    let mut views = Views::default();
     for (client, of_client) in recording.clients.iter().enumerate() {
         let Some(twin) = of_client.twin else { continue };
         let (Some(hopped), Some(stayed)) = (chain_of(client), chain_of(twin)) else { continue };
@@ -161,6 +168,15 @@ pub(super) fn transparency(recording: &Recording, histories: &Histories<'_>, fou
                 let publish = &recording.publishes[id];
                 let both = |chain: &Chain<'_>| owed(recording, chain, id, histories.places(id));
                 if got[id] || !both(one) || !both(other) {
+                    continue;
+                }
+                let places = histories.places(id);
+                if had_before_reset(recording, &mut views, other, publish.stream, places) {
+                    continue;
+                }
+                if publish.outcome != Outcome::Ok
+                    && never_came(recording, &mut views, other, publish.stream, histories.places(id))
+                {
                     continue;
                 }
                 found.expect(
@@ -176,4 +192,52 @@ pub(super) fn transparency(recording: &Recording, histories: &Histories<'_>, fou
             }
         }
     }
+}
+
+/// Whether a chain was told of a `Reset` before the repair of what the store forgot, and goes on there at a node that
+/// had the original before it told that `Reset`.
+///
+/// The repair is a copy to that node, and the original stands before the place where the client began anew: the gap
+/// that it was told covers it, though it stands elsewhere in the order of the store.
+fn had_before_reset(
+    recording: &Recording,
+    views: &mut Views,
+    chain: &Chain<'_>,
+    stream: StreamIndex,
+    places: &[Place<'_>],
+) -> bool {
+    let (forgotten, held): (Vec<_>, Vec<_>) =
+        places.iter().partition(|place| place.frame.forgotten_in.is_some());
+    let segments = chain.segments(stream);
+    let is_covered = |repair: &Place<'_>| {
+        let at = segments.iter().position(|segment| segment.holds(repair.position))?;
+        let node = segments[at].high?.node;
+        let before = segments[..=at].iter().flat_map(|segment| &segment.gaps);
+        let reset = before.map(|told| told.gap).rfind(|gap| gap.reason == Reason::Reset)?;
+        let by_then = |place: &&Place<'_>| {
+            let original = Position { index: 0, ..place.position };
+            had(recording, views, node, stream).get(&original).is_some_and(|at| *at <= reset.at)
+        };
+        (reset.node == node).then(|| forgotten.iter().any(by_then))
+    };
+    !forgotten.is_empty() && !held.is_empty() && held.into_iter().map(is_covered).all(|is| is == Some(true))
+}
+
+/// Whether the store forgot a publish everywhere, and the node of the next message that the chain got never had it.
+fn never_came(
+    recording: &Recording,
+    views: &mut Views,
+    chain: &Chain<'_>,
+    stream: StreamIndex,
+    places: &[Place<'_>],
+) -> bool {
+    places.iter().all(|place| {
+        let mut segments = chain.segments(stream).iter();
+        let around = segments.find(|segment| segment.holds(place.position));
+        around.and_then(|segment| segment.high).is_some_and(|next| {
+            let original = Position { index: 0, ..place.position };
+            place.frame.forgotten_in.is_some_and(|epoch| epoch <= next.position.epoch)
+                && !had(recording, views, next.node, stream).contains_key(&original)
+        })
+    })
 }

@@ -126,6 +126,48 @@ fn completeness_what_a_client_left_behind_is_not_owed() {
 }
 
 #[test]
+fn completeness_a_repair_does_not_come_to_who_was_reset_where_the_original_was_known() {
+    // A fork took the third message, which the client's new node had, and the one before had not. Node 1 publishes two
+    // more, then node 0 repairs, and goes on.
+    let mut stage = Stage::new(6);
+    stage.recording.log[2].forgotten_in = Some(Epoch(2));
+    stage.recording.log.truncate(3);
+    let frames = [(3, 2, 1), (4, 2, 2), (2, 1, 3), (5, 1, 4)].map(|(publish, origin, number)| {
+        let Content::Frame(of_node_0) = frame(publish, number) else { unreachable!() };
+        Content::Frame(FrameContent { node: NodeId(origin), ..of_node_0 })
+    });
+    let after = Some((Epoch(1), PayloadId(1)));
+    let opened = ArrivalKind::Opened { epoch: Epoch(2), after, head: (Epoch(2), None), unbroken: true };
+    let arrivals = &mut stage.recording.nodes[1].arrivals;
+    arrivals.truncate(4);
+    arrivals.push(arrival(35, opened));
+    for (id, content) in (0..).zip(frames) {
+        stage.recording.log.push(logged(2, id, content.clone()));
+        arrivals.push(arrival(40 + id, ArrivalKind::Payload { id: PayloadId(id), len: 100, content }));
+    }
+    for (publish, id) in [(3, 0), (4, 1), (5, 3)] {
+        stage.message(0, publish).position = at(2, id);
+        if publish != 5 {
+            stage.message(0, publish).origin = NodeId(2);
+            stage.recording.publishes[publish].node = 1;
+        }
+    }
+    let cursor = Some(Position::behind(Epoch(2), PayloadId(3)));
+    stage.recording.clients[0].end = vec![End { stream: STREAM, cursor, head: (Epoch(2), PayloadId(3)) }];
+    let reset = [hop(Position::behind(Epoch(2), PayloadId(0))), gap(Reason::Reset, None)];
+    stage.recording.clients[0].items.splice(5..5, reset);
+    stage.recording.clients[0].items.remove(3);
+    assert_eq!(check(&stage.recording), []);
+    // A node that had it not would have to deliver the repair.
+    let original = stage.recording.nodes[1].arrivals.remove(3);
+    stage.finds(&[Invariant::Completeness, Invariant::NoFalseGap]);
+    stage.recording.nodes[1].arrivals.insert(3, original);
+    // Nor is it covered where the client was not told.
+    stage.recording.clients[0].items.remove(5);
+    stage.finds(&[Invariant::Completeness]);
+}
+
+#[test]
 fn no_false_gap_without_any_fault() {
     for reason in [Reason::Lost, Reason::Reset, Reason::Expired, Reason::Lagged] {
         let mut stage = Stage::new(4);
@@ -252,6 +294,38 @@ fn transparency_an_unconfirmed_message_is_lost_by_a_hop() {
     hopping.items[2] = hop(at(1, 0));
     hopping.twin = Some(0);
     stage.recording.clients.push(hopping);
+    stage.finds(&[Invariant::Transparency]);
+}
+
+#[test]
+fn what_was_given_up_and_forgotten_before_a_node_had_it_does_not_come_there() {
+    let mut stage = Stage::new(5);
+    stage.recording.publishes[3].outcome = Outcome::Unconfirmed;
+    stage.recording.log[3].forgotten_in = Some(Epoch(2));
+    stage.recording.log[4] = logged(2, 0, frame(4, 5));
+    stage.message(0, 4).position = at(2, 0);
+    let cursor = Some(Position::behind(Epoch(2), PayloadId(0)));
+    stage.recording.clients[0].end = vec![End { stream: STREAM, cursor, head: (Epoch(2), PayloadId(0)) }];
+    let after = Some((Epoch(1), PayloadId(2)));
+    let opened = ArrivalKind::Opened { epoch: Epoch(2), after, head: (Epoch(2), None), unbroken: true };
+    let last = ArrivalKind::Payload { id: PayloadId(0), len: 100, content: frame(4, 5) };
+    stage.recording.nodes[1].arrivals.splice(5.., [arrival(50, opened), arrival(60, last)]);
+    // Its twin went to a node that was slower than the store's failover.
+    let mut slow = node(3);
+    slow.arrivals = stage.recording.nodes[1].arrivals.clone();
+    slow.arrivals.remove(4);
+    stage.recording.nodes.push(slow);
+    let mut hopping = stage.recording.clients[0].clone();
+    let Item::Hop(mut to) = hop(Position::behind(Epoch(1), PayloadId(2))) else { unreachable!() };
+    to.to = 2;
+    hopping.items[4] = Item::Hop(to);
+    let Item::Message(message) = &mut hopping.items[5] else { unreachable!() };
+    message.node = 2;
+    hopping.twin = Some(0);
+    stage.recording.clients.push(hopping);
+    assert_eq!(check(&stage.recording), []);
+    // Where it had it, it is owed.
+    stage.recording.nodes[2].arrivals = stage.recording.nodes[1].arrivals.clone();
     stage.finds(&[Invariant::Transparency]);
 }
 

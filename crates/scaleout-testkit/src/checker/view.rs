@@ -7,7 +7,7 @@ use std::{
 
 use scaleout_core::{Epoch, NodeId, PayloadId, Position, StreamIndex};
 
-use super::recording::{ArrivalKind, Content, NodeRecord};
+use super::recording::{ArrivalKind, Content, NodeRecord, Recording};
 
 /// What a node's receptions yielded, counted as a bus should count it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,6 +64,20 @@ pub(super) struct View<'a> {
     /// The epochs it heard of, and when.
     pub(super) epochs: BTreeMap<Epoch, Duration>,
     counts: Arrived,
+}
+
+/// For each node and stream, what the node got there and could read, and when.
+pub(super) type Views = BTreeMap<(usize, StreamIndex), BTreeMap<Position, Duration>>;
+
+/// The places of what a node got and could read, and when.
+pub(super) fn had<'v>(
+    recording: &Recording,
+    views: &'v mut Views,
+    node: usize,
+    stream: StreamIndex,
+) -> &'v BTreeMap<Position, Duration> {
+    let of_node = &recording.nodes[node];
+    views.entry((node, stream)).or_insert_with(|| View::of(of_node, stream).readable().collect())
 }
 
 /// A payload that a node got.
@@ -168,8 +182,12 @@ impl<'a> View<'a> {
 
     /// The places of what the node got and could read.
     pub(super) fn positions(&self) -> BTreeSet<Position> {
+        self.readable().map(|(position, _)| position).collect()
+    }
+
+    fn readable(&self) -> impl Iterator<Item = (Position, Duration)> {
         let readable = |got: &&Got<'_>| !matches!(got.content, Content::Unreadable | Content::OtherLayout);
-        self.payloads.iter().filter(readable).map(|got| got.position).collect()
+        self.payloads.iter().filter(readable).map(|got| (got.position, got.at))
     }
 
     /// The last id that the node got of an epoch, until `at`.
