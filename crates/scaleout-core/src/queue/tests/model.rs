@@ -155,6 +155,8 @@ struct Model {
     confirmed: u64,
     accepted: u64,
     probe_due: bool,
+    /// Whether the last attempt that ended was not answered.
+    last_failed: bool,
     opened: bool,
     up: bool,
     closing: bool,
@@ -408,7 +410,10 @@ impl Run {
             None
         } else {
             let first_waits = || !model.in_state(State::Waiting).is_empty();
-            model.to_repair().or(model.tried).or_else(|| first_waits().then_some(model.next_number))
+            let next = model.to_repair().or(model.tried);
+            let next = next.or_else(|| first_waits().then_some(model.next_number));
+            // Only an answer makes the stream come up again.
+            next.or(model.last_failed.then_some(0))
         };
         assert_eq!(attempt.as_ref().map(|attempt| attempt.frame.number), expected);
         let attempt = attempt?;
@@ -565,6 +570,12 @@ impl Model {
     ) {
         self.outstanding = None;
         let is_tried = frame.number > 0 && self.tried == Some(frame.number);
+        self.last_failed = match answer {
+            Ok(()) | Err(ErrorKind::Rewound { .. }) => false,
+            // A probe has no size to refuse.
+            Err(ErrorKind::PayloadTooLarge { .. }) => frame.number == 0,
+            Err(_) => true,
+        };
         match answer {
             Ok(()) if is_tried => {
                 self.resolve_tried(Ok(()));
