@@ -53,11 +53,7 @@ impl Store {
         let look_up = match asked {
             Asked::Now | Asked::Cursor(None) => {
                 match (self.timeline.current(), self.filling) {
-                    (None, _) => {
-                        self.unopened.insert(key);
-                        self.readers[key.index()].waiting =
-                            Some(Box::new(Waiting { position: None, stem: None, until: None }));
-                    }
+                    (None, _) => self.await_opening(key),
                     (_, Some(target)) => self.await_position(key, target),
                     _ => self.stand_at_end(key),
                 }
@@ -103,11 +99,7 @@ impl Store {
         self.readers[key.index()].reset = true;
         self.tell(key, Told { reason, frames: None, before });
         match (self.timeline.current(), self.known_head) {
-            (None, _) => {
-                self.unopened.insert(key);
-                self.readers[key.index()].waiting =
-                    Some(Box::new(Waiting { position: None, stem: None, until: None }));
-            }
+            (None, _) => self.await_opening(key),
             (_, Some(head)) => self.await_position(key, head),
             _ => self.stand_at_end(key),
         }
@@ -183,6 +175,13 @@ impl Store {
     fn wait(&mut self, key: ReaderKey, position: Position, stem: Option<Stem>, until: Option<Duration>) {
         self.waiting.insert((position, key));
         self.readers[key.index()].waiting = Some(Box::new(Waiting { position: Some(position), stem, until }));
+    }
+
+    /// Makes a reader wait for the head of the first `Opened`.
+    fn await_opening(&mut self, key: ReaderKey) {
+        self.unopened.insert(key);
+        self.readers[key.index()].waiting =
+            Some(Box::new(Waiting { position: None, stem: None, until: None }));
     }
 
     /// Makes a reader wait for a position that will come.

@@ -67,15 +67,9 @@ impl Store {
         let end = self.readers.capacity();
         let stop = end.min(*next + NOTIFY_CHUNK);
         for key in *next..stop {
-            let Some(reader) = self.readers.get_mut(key).filter(|reader| reader.is_pending(holes_end)) else {
-                continue;
-            };
-            let last = self.holes.back().filter(|_| !reader.signalled && reader.next_hole + 1 == holes_end);
-            if let (Some(hole), true) = (last, reader.pending.is_empty()) {
-                // Nothing was pending before this hole, so the reader stood at the stream's end.
-                (reader.place, reader.passed) = (reader.place.max(hole.place), reader.passed.max(hole.from));
+            if let Some(reader) = self.readers.get_mut(key).filter(|reader| reader.is_pending(holes_end)) {
+                reader.signal(self.stream, wakes);
             }
-            reader.signal(self.stream, wakes);
         }
         *next = stop;
         if stop < end { Notified::More } else { Notified::All }

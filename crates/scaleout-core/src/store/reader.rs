@@ -106,13 +106,22 @@ impl Store {
     pub(crate) fn join<'a>(&mut self, key: ReaderKey, names: impl Iterator<Item = &'a str>) {
         self.readers[key.index()].channels = Vec::with_capacity(names.size_hint().0);
         for name in names {
-            let channel = self.channels.find_or_insert(name);
-            let joined = &self.readers[key.index()].channels;
-            if let Err(at) = joined.binary_search_by_key(&channel, |(channel, _)| *channel) {
-                let subscriber = self.channels.subscribe(channel, key);
-                self.readers[key.index()].channels.insert(at, (channel, subscriber));
-            }
+            self.enlist(key, name);
         }
+    }
+
+    /// Makes a reader a subscriber of a channel; `None` where it was already.
+    fn enlist(&mut self, key: ReaderKey, name: &str) -> Option<(ChannelKey, u32)> {
+        let channel = self.channels.find_or_insert(name);
+        let joined = &mut self.readers[key.index()].channels;
+        let at = joined.binary_search_by_key(&channel, |(channel, _)| *channel).err()?;
+        let subscriber = self.channels.subscribe(channel, key);
+        // Most subscriptions are of few channels: no room for more than there are, at first.
+        if joined.len() < 4 {
+            joined.reserve_exact(1);
+        }
+        joined.insert(at, (channel, subscriber));
+        Some((channel, subscriber))
     }
 
     pub(super) fn clear_heap(&mut self, key: ReaderKey) {
@@ -132,19 +141,7 @@ impl Store {
 
     /// Subscribes a reader to a channel, from the reader's own position on; `false` where it was already.
     pub(crate) fn add_channel(&mut self, key: ReaderKey, name: &str, wakes: &mut Vec<Waker>) -> bool {
-        let channel = self.channels.find_or_insert(name);
-        let Err(at) =
-            self.readers[key.index()].channels.binary_search_by_key(&channel, |(channel, _)| *channel)
-        else {
-            return false;
-        };
-        let subscriber = self.channels.subscribe(channel, key);
-        let channels = &mut self.readers[key.index()].channels;
-        // Most subscriptions are of few channels: no room for more than there are, at first.
-        if channels.len() < 4 {
-            channels.reserve_exact(1);
-        }
-        channels.insert(at, (channel, subscriber));
+        let Some((channel, subscriber)) = self.enlist(key, name) else { return false };
         if !self.readers[key.index()].is_live() {
             return true;
         }
