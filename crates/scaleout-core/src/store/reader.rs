@@ -99,6 +99,7 @@ impl Store {
             signalled: false,
             reset: false,
         };
+        self.unread_since = None;
         ReaderKey::new(self.readers.insert(reader))
     }
 
