@@ -469,7 +469,11 @@ impl Driver {
                 continue;
             }
             let at = self.world.began.elapsed();
-            let notices = |node: &&mut Node| node.config.role == Role::Full && !node.stalled;
+            // What nobody reads there, a node that receives on demand need not know.
+            let receives = |node: &Node| {
+                node.config.role == Role::Full && node.recorder.lock().receiving.contains(&stream)
+            };
+            let notices = |node: &&mut Node| receives(node) && !node.stalled;
             for node in self.nodes.iter_mut().filter(notices) {
                 let Some(bus) = &node.bus else { continue };
                 let up = bus.state().current().get(stream.index()).is_some_and(StreamState::is_up);

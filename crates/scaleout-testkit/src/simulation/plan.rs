@@ -5,7 +5,8 @@ use std::{num::NonZeroU16, time::Duration};
 use fastrand::Rng;
 
 use scaleout_core::{
-    BusConfig, Capabilities, Epoch, MemoryConfig, NodeId, Overflow, QueuePolicy, Role, StreamIndex, stream_of,
+    BusConfig, Capabilities, Epoch, Interest, MemoryConfig, NodeId, Overflow, QueuePolicy, Role, StreamIndex,
+    stream_of,
 };
 
 use super::faults::Fault;
@@ -34,6 +35,9 @@ pub(super) struct Plan {
     /// Longest pause between steps.
     pub(super) pause: Duration,
 }
+
+/// How long a node keeps a stream at most that nobody reads.
+pub(super) const MAX_LINGER: Duration = Duration::from_secs(2);
 
 /// Bytes of the largest payload that the store takes.
 pub(super) const MAX_PAYLOAD: usize = 4096;
@@ -68,8 +72,15 @@ impl Plan {
             }
             faults
         };
+        // How many of four nodes receive on demand.
+        let on_demand = if capabilities.replay { [0, 0, 1, 4][random.usize(..4)] } else { 0 };
         let mut config = |at: usize| {
-            if faultless { BusConfig::default() } else { node_config(&mut random, at) }
+            let mut config = if faultless { BusConfig::default() } else { node_config(&mut random, at) };
+            if random.u8(..4) < on_demand {
+                let linger = [Duration::ZERO, Duration::from_millis(100), MAX_LINGER][random.usize(..3)];
+                config = config.with_interest(Interest::OnDemand).with_interest_linger(linger);
+            }
+            config
         };
         let nodes: Vec<_> = (0..4).map(&mut config).collect();
         let late_nodes = (4..6).map(&mut config).collect();

@@ -31,6 +31,8 @@ pub(super) struct Recorder {
 #[derive(Debug, Default)]
 pub(super) struct Record {
     pub(super) arrivals: Vec<Arrival>,
+    /// The streams with a reception.
+    pub(super) receiving: BTreeSet<StreamIndex>,
     /// Whether its receptions are held back.
     held: bool,
     /// Frames that are still to arrive with a broken byte.
@@ -100,12 +102,39 @@ impl Recorder {
         event
     }
 
+    fn note(&self, stream: StreamIndex, kind: ArrivalKind) {
+        let at = self.began.elapsed();
+        self.lock().arrivals.push(Arrival { at, stream, kind });
+    }
+
     async fn send_and_count(&self, stream: StreamIndex, frame: FrameId, payload: Bytes) -> Result<(), Error> {
         let sent = self.inner.send(stream, frame, payload).await;
         if sent.as_ref().is_err_and(|error| matches!(error.kind(), ErrorKind::Rewound { .. })) {
             self.lock().rewound += 1;
         }
         sent
+    }
+}
+
+/// Writes down when a reception begins and ends.
+struct Reception {
+    recorder: Recorder,
+    stream: StreamIndex,
+}
+
+impl Reception {
+    fn begin(recorder: &Recorder, stream: StreamIndex) -> Self {
+        let recorder = recorder.clone();
+        recorder.note(stream, ArrivalKind::Began);
+        recorder.lock().receiving.insert(stream);
+        Self { recorder, stream }
+    }
+}
+
+impl Drop for Reception {
+    fn drop(&mut self) {
+        self.recorder.note(self.stream, ArrivalKind::Ended);
+        self.recorder.lock().receiving.remove(&self.stream);
     }
 }
 
@@ -123,10 +152,10 @@ impl Backplane for Recorder {
     }
 
     fn receive(&self, stream: StreamIndex, start: Start) -> BoxStream<'static, Event> {
-        let recorder = self.clone();
+        let reception = Arc::new(Reception::begin(self, stream));
         let events = self.inner.receive(stream, start).then(move |event| {
-            let recorder = recorder.clone();
-            async move { recorder.pass(stream, event).await }
+            let reception = Arc::clone(&reception);
+            async move { reception.recorder.pass(stream, event).await }
         });
         events.boxed()
     }
