@@ -300,12 +300,16 @@ impl Model {
         }
     }
 
-    /// The id that follows without a hole; `None` where anything may.
+    /// The greatest id that can follow without a hole; `None` where any may.
     fn expected(&self) -> Option<PayloadId> {
         match self.last {
             Some((epoch, id)) if epoch == self.epoch => Some(PayloadId(id.0 + 1)),
             Some(_) => Some(PayloadId(0)),
-            None => self.from_start.then_some(PayloadId(0)),
+            // A backlog begins where retention says, but not behind the head.
+            None => match self.first_head {
+                Some((epoch, Some(id))) if epoch == self.epoch => Some(PayloadId(id.0 + 1)),
+                _ => self.from_start.then_some(PayloadId(0)),
+            },
         }
     }
 

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use tokio::time::{Instant, sleep};
 
 use scaleout_core::{
-    Bus, BusBuilder, BusConfig, Cursor, CursorEntry, Epoch, MemoryStore, PayloadId, Position, Role,
+    Bus, BusBuilder, BusConfig, Cursor, CursorEntry, Epoch, Interest, MemoryStore, PayloadId, Position, Role,
     StreamIndex, StreamState, stream_of,
 };
 
@@ -215,7 +215,11 @@ impl Driver {
         let at = self.nodes.len();
         let id = node_id(self.plan.seed, at);
         self.world.note(format!("node {at} starts: {config:?}"));
-        let recorder = Recorder::new(self.world.store.backplane(), self.world.began);
+        let opening = match config.interest {
+            Interest::OnDemand => self.plan.opening,
+            _ => Duration::ZERO,
+        };
+        let recorder = Recorder::new(self.world.store.backplane(), self.world.began, opening);
         let builder = Bus::builder(recorder.clone()).config(config.clone()).node(id);
         let bus = (self.build)(builder).start().expect("the settings of a plan are good");
         self.world.lock().yielded.push(Yielded::default());

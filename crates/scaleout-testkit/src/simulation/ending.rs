@@ -33,7 +33,7 @@ impl Driver {
         self.wait_for_publishes().await;
         // A frame of another stream count, and a fatal error, are felt for a minute.
         sleep(Duration::from_secs(140)).await;
-        if self.random.bool() {
+        if self.plan.moves_on {
             self.move_on();
             // Where a stream is opened again, a frame of another stream count is heard only now.
             sleep(Duration::from_secs(70)).await;

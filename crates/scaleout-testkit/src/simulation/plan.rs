@@ -32,6 +32,10 @@ pub(super) struct Plan {
     pub(super) faults: Vec<Fault>,
     /// Faults per hundred steps.
     pub(super) fault_rate: u32,
+    /// Whether clients go to other nodes once more after a long quiet.
+    pub(super) moves_on: bool,
+    /// What it takes to open a stream on demand.
+    pub(super) opening: Duration,
     /// Longest pause between steps.
     pub(super) pause: Duration,
 }
@@ -72,12 +76,16 @@ impl Plan {
             }
             faults
         };
+        // Drawn apart, so that a seed means the same otherwise.
+        let mut apart = Rng::with_seed(!seed);
         // How many of four nodes receive on demand.
-        let on_demand = if capabilities.replay { [0, 0, 1, 4][random.usize(..4)] } else { 0 };
+        let on_demand = if capabilities.replay { [0, 0, 1, 4][apart.usize(..4)] } else { 0 };
+        let moves_on = apart.bool();
+        let opening = Duration::from_millis([0, 5, 100, 1_000][apart.usize(..4)]);
         let mut config = |at: usize| {
             let mut config = if faultless { BusConfig::default() } else { node_config(&mut random, at) };
-            if random.u8(..4) < on_demand {
-                let linger = [Duration::ZERO, Duration::from_millis(100), MAX_LINGER][random.usize(..3)];
+            if apart.u8(..4) < on_demand {
+                let linger = [Duration::ZERO, Duration::from_millis(100), MAX_LINGER][apart.usize(..3)];
                 config = config.with_interest(Interest::OnDemand).with_interest_linger(linger);
             }
             config
@@ -100,6 +108,8 @@ impl Plan {
             steps: random.usize(15..60),
             faults,
             fault_rate: random.u32(5..40),
+            moves_on,
+            opening,
             pause: Duration::from_millis([1, 20, 200, 800][random.usize(..4)]),
             random,
         }

@@ -4,17 +4,25 @@ use std::{
     collections::BTreeSet,
     num::NonZeroU16,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
+use futures_util::{
+    StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
 
 use scaleout_core::{
     AppName, Backplane, Capabilities, Error, ErrorKind, Event, FrameId, MemoryBackplane, NodeId, Start,
     StreamIndex,
     frame::{Frame, Layout},
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 
 use crate::checker::{Arrival, ArrivalKind, Content, FrameContent};
 
@@ -23,6 +31,8 @@ use crate::checker::{Arrival, ArrivalKind, Content, FrameContent};
 pub(super) struct Recorder {
     inner: MemoryBackplane,
     began: Instant,
+    /// What it takes to open a reception.
+    opening: Duration,
     record: Arc<Mutex<Record>>,
     /// Told when its receptions may go on. Not a `watch`, which wakes its receivers in random order.
     released: Arc<Notify>,
@@ -54,8 +64,8 @@ impl Record {
 }
 
 impl Recorder {
-    pub(super) fn new(inner: MemoryBackplane, began: Instant) -> Self {
-        Self { inner, began, record: Arc::default(), released: Arc::default() }
+    pub(super) fn new(inner: MemoryBackplane, began: Instant, opening: Duration) -> Self {
+        Self { inner, began, opening, record: Arc::default(), released: Arc::default() }
     }
 
     /// What was written down so far.
@@ -153,7 +163,15 @@ impl Backplane for Recorder {
 
     fn receive(&self, stream: StreamIndex, start: Start) -> BoxStream<'static, Event> {
         let reception = Arc::new(Reception::begin(self, stream));
-        let events = self.inner.receive(stream, start).then(move |event| {
+        let recorder = self.clone();
+        let opening = async move {
+            // A timer of no time at all would be one turn of the others.
+            if !recorder.opening.is_zero() {
+                sleep(recorder.opening).await;
+            }
+            recorder.inner.receive(stream, start)
+        };
+        let events = stream::once(opening).flatten().then(move |event| {
             let reception = Arc::clone(&reception);
             async move { reception.recorder.pass(stream, event).await }
         });
