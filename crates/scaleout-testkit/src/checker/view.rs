@@ -140,9 +140,11 @@ impl<'a> View<'a> {
                     if *epoch > model.epoch {
                         view.bound_losses(Position::start_of(*epoch));
                     }
+                    // What an epoch does not continue from is missing at the end of the earlier one.
+                    let position = model.next_position();
                     if model.opened(*epoch, *after, *head, *unbroken) {
-                        let position = model.next_position();
-                        let to = skipped.map_or(position, |id| Position::behind(*epoch, id));
+                        let to = model.next_position();
+                        let to = skipped.map_or(to, |id| Position::behind(*epoch, id));
                         view.losses.push(Loss { at: arrival.at, position, to, unreadable: false });
                         view.unbounded += usize::from(!unbroken && skipped.is_none());
                     }
