@@ -51,6 +51,12 @@ impl BusBuilder {
         self
     }
 
+    /// Sets which streams this node receives.
+    pub fn interest(mut self, interest: Interest) -> Self {
+        self.config.interest = interest;
+        self
+    }
+
     /// Sets the node's id, which is random otherwise, and with it the jitter of its retries.
     ///
     /// For tests. No two buses may ever have the same: a process that starts again is a new node.
