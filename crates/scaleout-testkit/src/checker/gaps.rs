@@ -52,8 +52,8 @@ pub(super) fn no_false_gap(recording: &Recording, histories: &Histories<'_>, fou
 
 type AllViews<'a> = BTreeMap<(usize, StreamIndex), Vec<View<'a>>>;
 
-/// What the node of a gap knew of the stream when it told the gap: two views where a reception began then, and none of a
-/// reception where none had begun.
+/// What the node of a gap knew of the stream when it told the gap: two views where a reception began then, and one of
+/// nothing where none had begun.
 fn views_at<'v, 'a>(
     views: &'v mut AllViews<'a>,
     recording: &'a Recording,
