@@ -3,6 +3,11 @@
 use redis::RedisError;
 use scaleout_core::{Error, ErrorKind};
 
-pub(crate) fn from_redis(error: RedisError, doing: &str) -> Error {
+use crate::RedisConfig;
+
+pub(crate) fn from_redis(error: RedisError, doing: &str, _config: &RedisConfig) -> Error {
     Error::new(ErrorKind::Unavailable, doing).with_source(error)
+}
+pub(crate) fn server_version(_info: &str) -> Result<(), Error> {
+    Ok(())
 }

@@ -38,7 +38,7 @@ impl RedisConfig {
             login = login.set_password(password.expose());
         }
 
-        let failed = |error| from_redis(error, "setting up the client");
+        let failed = |error| from_redis(error, "setting up the client", self);
         let info = address
             .into_connection_info()
             .map_err(failed)?
