@@ -1,0 +1,96 @@
+//! What a test can ask of a server: [`RedisServerBuilder`].
+
+use std::{fmt::Write as _, fs, io};
+
+use tempfile::TempDir;
+
+use super::{
+    control::{PASSWORD, USER},
+    server::{Ports, RedisServer},
+};
+
+/// Starts over with other ports so often where another process took one of them first.
+const ATTEMPTS: usize = 5;
+
+/// How to start a [`RedisServer`]: without persistence and without a password, unless told otherwise.
+#[derive(Debug, Clone, Default)]
+#[must_use = "a server starts with `start`"]
+pub struct RedisServerBuilder {
+    lines: Vec<String>,
+}
+
+impl RedisServerBuilder {
+    /// Keeps what it is told across restarts: an append-only file, written through to disk by every command.
+    pub fn appendonly(mut self) -> Self {
+        // Nothing is rewritten, so that `RedisServer::forget_last` finds every command in the file.
+        let lines = ["appendonly yes", "appendfsync always", "auto-aof-rewrite-percentage 0"];
+        self.lines.extend(lines.map(str::to_owned));
+        self
+    }
+
+    /// The default user has this password.
+    pub fn requirepass(self, password: &str) -> Self {
+        self.config("requirepass", password)
+    }
+
+    /// Users beside the default one, one a line.
+    ///
+    /// A line is as in an ACL file (`user alice on >secret ~app:* +@all`), as a command (`ACL SETUSER alice on …`), or
+    /// `alice on …` alone. `default off` refuses whoever names no user.
+    pub fn acl<L: AsRef<str>>(mut self, lines: impl IntoIterator<Item = L>) -> Self {
+        for line in lines {
+            let line = line.as_ref().trim();
+            let rules = ["ACL SETUSER ", "user "].iter().find_map(|prefix| line.strip_prefix(prefix));
+            self.lines.push(format!("user {}", rules.unwrap_or(line)));
+        }
+        self
+    }
+
+    /// A setting, as in the server's configuration file; a value may be several words.
+    pub fn config(mut self, name: &str, value: &str) -> Self {
+        self.lines.push(format!("{name} {value}"));
+        self
+    }
+
+    /// Starts the server, and waits until it answers.
+    ///
+    /// # Errors
+    /// Where the program is missing, or the server ends or does not answer in time; with the last lines of its log.
+    pub async fn start(self) -> io::Result<RedisServer> {
+        let folder = TempDir::with_prefix("scaleout-redis-")?;
+        fs::create_dir(folder.path().join("data"))?;
+        let mut server = RedisServer::new(folder, Ports::free()?);
+        for _ in 1..ATTEMPTS {
+            fs::write(server.config_file(), self.config_text(&server))?;
+            match server.start().await {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => server.set_ports(Ports::free()?),
+                outcome => return outcome.map(|()| server),
+            }
+        }
+        fs::write(server.config_file(), self.config_text(&server))?;
+        server.start().await.map(|()| server)
+    }
+
+    fn config_text(&self, server: &RedisServer) -> String {
+        let folder = server.folder().display();
+        let mut text = format!(
+            "bind 127.0.0.1\n\
+             protected-mode no\n\
+             port {port}\n\
+             unixsocket \"{socket}\"\n\
+             daemonize no\n\
+             dir \"{folder}/data\"\n\
+             logfile \"{folder}/log\"\n\
+             loglevel notice\n\
+             save \"\"\n\
+             enable-debug-command local\n\
+             user {USER} on >{PASSWORD} ~* &* +@all\n",
+            port = server.port(),
+            socket = server.unix_socket_path().display(),
+        );
+        for line in &self.lines {
+            writeln!(text, "{line}").expect("a string takes everything");
+        }
+        text
+    }
+}
