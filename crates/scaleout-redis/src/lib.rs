@@ -4,5 +4,7 @@
 
 mod config;
 mod error;
+#[cfg(test)]
+mod test_server;
 
 pub use config::{Endpoint, RedisConfig, Secret, TlsConfig, Topology};
