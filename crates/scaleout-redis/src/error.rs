@@ -215,11 +215,14 @@ fn tls_class(error: &RedisError) -> Option<Class> {
             "the server's certificate is not trusted for this host: set ca, or connect by a name that it holds",
         )),
         TlsError::AlertReceived(
-            AlertDescription::BadCertificate
+            AlertDescription::AccessDenied
+            | AlertDescription::BadCertificate
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateRequired
             | AlertDescription::CertificateRevoked
             | AlertDescription::CertificateUnknown
+            // The signature of an authority of the same name.
+            | AlertDescription::DecryptError
             | AlertDescription::UnknownCA
             | AlertDescription::UnsupportedCertificate,
         ) => Some(Class::new(

@@ -67,13 +67,17 @@ impl TestServer {
         let (ready, is_ready) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if line.contains("Ready to accept connections") {
+                if line.contains("eady to accept connections") {
                     let _ = ready.send(());
                 }
             }
         });
         let server = Self { process, folder, port };
-        Ok(is_ready.recv_timeout(Duration::from_secs(20)).is_ok().then_some(server))
+        match is_ready.recv_timeout(Duration::from_secs(20)) {
+            Ok(()) => Ok(Some(server)),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Ok(None),
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("redis-server is not ready after 20 s"),
+        }
     }
 
     pub(crate) fn folder(&self) -> &std::path::Path {

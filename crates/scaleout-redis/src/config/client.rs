@@ -45,7 +45,13 @@ impl RedisConfig {
         for_sentinel: bool,
         connection: AsyncConnectionConfig,
     ) -> Result<MultiplexedConnection, Error> {
-        let client = self.client_with(endpoint, RedisConnectionInfo::default().set_skip_set_lib_name())?;
+        // A server tells that it refuses the client's certificate only after the handshake; the client's own set-up
+        // reads that, and an idle connection does not. It holds nothing but commands whose answer is ignored.
+        let set_up = match self.tls {
+            Some(_) => RedisConnectionInfo::default(),
+            None => RedisConnectionInfo::default().set_skip_set_lib_name(),
+        };
+        let client = self.client_with(endpoint, set_up)?;
         // One time-out for all of it.
         let connection = connection.set_connection_timeout(None);
         let connect = async {
