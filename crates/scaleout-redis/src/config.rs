@@ -3,6 +3,8 @@
 mod client;
 mod dotnet;
 mod options;
+#[cfg(feature = "serde")]
+mod serde;
 mod tls;
 mod topology;
 mod url;

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn config() -> RedisConfig {
@@ -239,4 +241,119 @@ fn debug_shows_no_secret() {
         .with_tls(TlsConfig::default().with_client_certificate("hunter4", "hunter5"));
     let text = format!("{config:?} {config:#?}");
     assert!(text.contains("***") && !text.contains("hunter"), "{text}");
+}
+
+/// Pieces of both forms, so that texts get past the first check.
+fn piece() -> impl Strategy<Value = String> {
+    let known = [
+        "redis",
+        "rediss",
+        "valkey",
+        "+unix",
+        "+sentinel",
+        "+cluster",
+        "://",
+        ":",
+        "@",
+        "/",
+        "?",
+        "&",
+        "=",
+        ",",
+        "#",
+        "%",
+        "%2",
+        "%41",
+        "%FF",
+        "[",
+        "]",
+        "[::1]",
+        "h",
+        "h:1",
+        "app=a",
+        "streams",
+        "liveness",
+        "5m",
+        "64MiB",
+        "ssl=true",
+        "serviceName=m",
+        "password",
+        "user",
+        "db=1",
+        "max_payload_bytes=",
+        "99999999999999999999",
+        "1e309",
+        "$x=",
+    ];
+    prop_oneof![4 => proptest::sample::select(known.to_vec()).prop_map(str::to_owned), 1 => "\\PC{0,4}"]
+}
+
+/// A password: long enough that no error holds it by chance, with all that has a meaning elsewhere.
+fn password() -> impl Strategy<Value = String> {
+    "[a-z0-9:/?#@&=,%+ \\[\\]$.-]{3,20}".prop_map(|middle| format!("Q7{middle}Zk"))
+}
+
+/// `text`, escaped as in a URL.
+fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// Nothing that is shown of the outcome holds `password`, or enough of its beginning to guess it.
+fn assert_silent(text: &str, password: &str) -> Result<(), TestCaseError> {
+    let shown = match text.parse::<RedisConfig>() {
+        Ok(config) => format!("{config:?} {config:#?}"),
+        Err(error) => {
+            prop_assert_eq!(error.kind(), ErrorKind::Config);
+            format!("{error} {error:?}")
+        }
+    };
+    prop_assert!(!shown.contains(password) && !shown.contains("Q7"), "{}", shown);
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn any_text_gives_settings_or_an_error(text in prop_oneof![
+        any::<String>(),
+        proptest::collection::vec(piece(), 0..16).prop_map(|pieces| pieces.concat()),
+    ]) {
+        match text.parse::<RedisConfig>() {
+            Ok(config) => prop_assert!(config.check().is_ok()),
+            Err(error) => prop_assert_eq!(error.kind(), ErrorKind::Config),
+        }
+    }
+
+    #[test]
+    fn a_password_is_read_and_never_shown(password in password(), rest in piece()) {
+        let url = format!("redis://user:{}@h/0?app=a", escaped(&password));
+        let config: RedisConfig = url.parse().unwrap();
+        prop_assert_eq!(config.password, Some(Secret::from(password.as_str())));
+
+        for text in [
+            url.clone(),
+            format!("{url}{rest}"),
+            format!("{url}&{rest}"),
+            format!("redis+unix:///x?app=a&password={}{rest}", escaped(&password)),
+            format!("redis+sentinel://h?app=a&sentinel_password={}&{rest}", escaped(&password)),
+            // Not escaped, as people paste them.
+            format!("redis://user:{password}@h/0?app=a{rest}"),
+            format!("redis://{password}@h/0?app=a{rest}"),
+            format!("redis+cluster://{password}@h,{rest}"),
+            format!("h,ssl=true,password={password},app=a,{rest}"),
+            format!("h,sentinel_password={password},app=a,{rest}"),
+        ] {
+            // A user is no secret, and is shown: as such, a password that comes without one is.
+            if let Ok(RedisConfig { username: Some(name), .. }) = text.parse() && name.contains("Q7") {
+                continue;
+            }
+            assert_silent(&text, &password)?;
+        }
+    }
+
+    #[test]
+    fn an_endpoint_never_panics(text in any::<String>()) {
+        if let Ok(endpoint) = Endpoint::parse(&text, 1) {
+            prop_assert_eq!(Endpoint::parse(&endpoint.to_string(), 2), Ok(endpoint));
+        }
+    }
 }
