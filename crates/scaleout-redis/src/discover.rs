@@ -2,13 +2,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, ServerErrorKind, Value};
+use redis::{AsyncConnectionConfig, Cmd, RedisError, ServerErrorKind, Value};
 use scaleout_core::{Error, ErrorKind};
 
-use crate::{
-    config::{Endpoint, RedisConfig, Topology},
-    error::from_redis,
-};
+use crate::config::{Endpoint, RedisConfig, Topology};
 
 /// A server to connect to.
 #[derive(Debug, Clone)]
@@ -77,9 +74,8 @@ impl Places {
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        Err(first_error.unwrap_or_else(|| {
-            Error::new(ErrorKind::Config, "no Redis server is named in the settings")
-        }))
+        Err(first_error
+            .unwrap_or_else(|| Error::new(ErrorKind::Config, "no Redis server is named in the settings")))
     }
 
     /// Who may know, beginning with who answered lately.
@@ -103,11 +99,10 @@ impl Places {
 async fn master_of(config: &RedisConfig, sentinel: &Endpoint, master: &str) -> Result<Endpoint, Error> {
     let mut command = redis::cmd("SENTINEL");
     command.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
-    let client = config.client(sentinel, true)?;
     let doing = "asking a sentinel for the master";
-    let answer = ask(config, &client, &command, doing).await?;
+    let answer = ask(config, sentinel, true, &command, doing).await?;
     let address: Option<(String, u16)> =
-        redis::from_redis_value(answer).map_err(|error| from_redis(error.into(), doing, config))?;
+        redis::from_redis_value(answer).map_err(|error| config.error(error.into(), doing))?;
     let Some((host, port)) = address else {
         let problem = format!("the sentinels know no master of the name {master:?}");
         return Err(Error::new(ErrorKind::Config, problem));
@@ -121,11 +116,11 @@ async fn owner_of(
     node: &Endpoint,
     key: &str,
 ) -> Result<(Endpoint, Vec<Endpoint>), Error> {
-    let client = config.client(node, false)?;
     let doing = "asking a Redis Cluster for its slots";
-    let slot = ask(config, &client, redis::cmd("CLUSTER").arg("KEYSLOT").arg(key), doing).await?;
+    let slot = ask(config, node, false, redis::cmd("CLUSTER").arg("KEYSLOT").arg(key), doing).await?;
     let Value::Int(slot) = slot else { return Err(malformed(doing)) };
-    let Value::Array(ranges) = ask(config, &client, redis::cmd("CLUSTER").arg("SLOTS"), doing).await? else {
+    let Value::Array(ranges) = ask(config, node, false, redis::cmd("CLUSTER").arg("SLOTS"), doing).await?
+    else {
         return Err(malformed(doing));
     };
     let (mut owner, mut nodes) = (None, Vec::new());
@@ -136,7 +131,7 @@ async fn owner_of(
         };
         let [host, Value::Int(port), ..] = master.as_slice() else { return Err(malformed(doing)) };
         let host: Option<String> =
-            redis::from_redis_value_ref(host).map_err(|error| from_redis(error.into(), doing, config))?;
+            redis::from_redis_value_ref(host).map_err(|error| config.error(error.into(), doing))?;
         let port = u16::try_from(*port).map_err(|_| malformed(doing))?;
         // A node that does not know its own address gives none: it is the one that was asked.
         let host = match (host.filter(|host| !host.is_empty() && host != "?"), node) {
@@ -158,15 +153,17 @@ async fn owner_of(
     Ok((owner, nodes))
 }
 
-async fn ask(config: &RedisConfig, client: &Client, command: &Cmd, doing: &str) -> Result<Value, Error> {
-    let settings = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(config.connect_timeout))
-        .set_response_timeout(Some(config.connect_timeout));
-    let asked = async {
-        let mut connection = client.get_multiplexed_async_connection_with_config(&settings).await?;
-        connection.send_packed_command(command).await?.extract_error()
-    };
-    asked.await.map_err(|error| from_redis(error, doing, config))
+async fn ask(
+    config: &RedisConfig,
+    node: &Endpoint,
+    is_sentinel: bool,
+    command: &Cmd,
+    doing: &str,
+) -> Result<Value, Error> {
+    let settings = AsyncConnectionConfig::new().set_response_timeout(Some(config.connect_timeout));
+    let mut connection = config.connect(node, is_sentinel, settings).await?;
+    let answer = connection.send_packed_command(command).await.and_then(Value::extract_error);
+    answer.map_err(|error| config.error(error, doing))
 }
 
 fn malformed(doing: &str) -> Error {

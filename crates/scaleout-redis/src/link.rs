@@ -8,7 +8,7 @@ use scaleout_core::{Error, ErrorKind};
 use crate::{
     config::{RedisConfig, Topology},
     discover::Target,
-    error::{from_redis, server_version},
+    error::server_version,
 };
 
 /// A connection whose server is a master of a version that serves.
@@ -39,12 +39,9 @@ impl Link {
         name: &str,
         replaces: Option<&Replaced>,
     ) -> Result<Self, Error> {
-        let client = config.client(&target.endpoint, false)?;
-        let settings = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(config.connect_timeout))
-            .set_response_timeout(Some(response_timeout(config.liveness)));
-        let connecting = client.get_multiplexed_async_connection_with_config(&settings);
-        let connection = connecting.await.map_err(|error| from_redis(error, "connecting to Redis", config))?;
+        let settings =
+            AsyncConnectionConfig::new().set_response_timeout(Some(response_timeout(config.liveness)));
+        let connection = config.connect(&target.endpoint, false, settings).await?;
         let mut link = Self { connection, asking: target.asking, client: None, identity: "".into() };
         link.greet(config, name, replaces).await?;
         Ok(link)
@@ -66,12 +63,12 @@ impl Link {
             greeting.cmd("CLIENT").arg("KILL").arg("ID").arg(replaces.client);
         }
         let doing = "asking Redis for its version";
-        let answers = self.run(&greeting).await.map_err(|error| from_redis(error, doing, config))?;
+        let answers = self.run(&greeting).await.map_err(|error| config.error(error, doing))?;
         let mut answers = answers.into_iter();
         let mut text = || -> Result<String, Error> {
             let answer = answers.next().unwrap_or(Value::Nil).extract_error();
-            let answer = answer.map_err(|error| from_redis(error, doing, config))?;
-            redis::from_redis_value(answer).map_err(|error| from_redis(error.into(), doing, config))
+            let answer = answer.map_err(|error| config.error(error, doing))?;
+            redis::from_redis_value(answer).map_err(|error| config.error(error.into(), doing))
         };
         let (server, replication) = (text()?, text()?);
         self.client = match answers.next() {
@@ -87,7 +84,10 @@ impl Link {
             ));
         }
         let Some(run) = field(&server, "run_id") else {
-            return Err(Error::new(ErrorKind::Unsupported, "this Redis server tells no run_id (INFO server)"));
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "this Redis server tells no run_id (INFO server)",
+            ));
         };
         // A server that was demoted, lost entries and was promoted again has a new replication id.
         self.identity = format!("{run}:{}", field(&replication, "master_replid").unwrap_or_default()).into();

@@ -20,7 +20,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 use crate::{
     entries::{Read, entries_of},
     epochs::open,
-    error::from_redis,
     group::Group,
     link::{Link, pulse},
     outbox::{Events, Outbox},
@@ -270,7 +269,7 @@ impl Reader {
                     unblocking = None;
                     let answer = answer.map_err(|error| {
                         group.places.note(&error);
-                        from_redis(error, "reading from Redis", &group.config)
+                        group.config.error(error, "reading from Redis")
                     })?;
                     self.take(entries_of(answer)?);
                     // The next read is sent before this one's entries are worked on.
@@ -307,7 +306,8 @@ impl Reader {
     fn next_read(&self, link: &Link) -> Option<Reading> {
         let mut wanted = Vec::new();
         for (lane, receptions) in self.receptions.iter().enumerate() {
-            let ready = receptions.iter().filter(|reception| reception.linked && reception.outbox.room(MAX_COUNT));
+            let ready =
+                receptions.iter().filter(|reception| reception.linked && reception.outbox.room(MAX_COUNT));
             if let Some(from) = ready.filter_map(|reception| reception.track.stand()).min() {
                 wanted.push((lane, from));
             }
@@ -354,8 +354,8 @@ impl Reader {
                 }
             }
         }
-        if count > 0 {
-            self.entry_bytes = (3 * self.entry_bytes + bytes / count) / 4;
+        if let Some(size) = bytes.checked_div(count) {
+            self.entry_bytes = (3 * self.entry_bytes + size) / 4;
         }
     }
 

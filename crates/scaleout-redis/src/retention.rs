@@ -104,7 +104,7 @@ mod tests {
         for id in 64..1_000 {
             retention.note(place(id), 100, now);
             let floor = retention.floor(now).expect("something has to go");
-            assert!(id - floor.id + 1 >= 64 && id - floor.id + 1 <= 66, "{id} {floor:?}");
+            assert!((63..66).contains(&(id - floor.id)), "{id} {floor:?}");
         }
     }
 

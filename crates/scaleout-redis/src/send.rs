@@ -5,7 +5,6 @@ use redis::{RedisError, ServerErrorKind, Value};
 use scaleout_core::{Error, ErrorKind, FrameId};
 
 use crate::{
-    error::from_redis,
     group::{Group, Lane, Sent},
     place::Place,
     writer::Writer,
@@ -81,7 +80,8 @@ impl Group {
                     self.reopen(&writer).await?;
                 }
                 Appended::Refused => {
-                    let problem = "the epoch of a stream in Redis changes faster than a frame can be appended";
+                    let problem =
+                        "the epoch of a stream in Redis changes faster than a frame can be appended";
                     return Err(Error::new(ErrorKind::Unavailable, problem));
                 }
             }
@@ -117,11 +117,14 @@ impl Group {
         guard.answered();
         let answer = answer.map_err(|error| self.failed(writer, error, doing))?;
         let held: Option<String> =
-            redis::from_redis_value(answer).map_err(|error| from_redis(error.into(), doing, &self.config))?;
+            redis::from_redis_value(answer).map_err(|error| self.config.error(error.into(), doing))?;
         let held = match held {
             None => 0,
             Some(text) => text.trim_start_matches('c').parse().map_err(|_| {
-                Error::new(ErrorKind::Config, format!("{doing}: the hash holds something that is no frame number"))
+                Error::new(
+                    ErrorKind::Config,
+                    format!("{doing}: the hash holds something that is no frame number"),
+                )
             })?,
         };
         sent.held.insert(frame.node, held);
@@ -225,7 +228,7 @@ impl Group {
         if !is_answer {
             writer.fail();
         }
-        from_redis(error, doing, &self.config)
+        self.config.error(error, doing)
     }
 }
 

@@ -5,7 +5,6 @@ use scaleout_core::{Error, Start};
 
 use crate::{
     entries::range,
-    error::from_redis,
     group::{Group, Lane},
     link::Link,
     place::Place,
@@ -41,8 +40,7 @@ pub(crate) async fn start_of(
             return Ok(Place { id: last.id - wanted, ..last });
         }
         let opening = Place { id: 0, ..last }.to_string();
-        let found =
-            ask(group, link, redis::cmd("XRANGE").arg(&lane.key).arg(&opening).arg(&opening)).await?;
+        let found = ask(group, link, redis::cmd("XRANGE").arg(&lane.key).arg(&opening).arg(&opening)).await?;
         after = match range(found)?.pop().map(|entry| entry.body) {
             Some(Body::Opening { after }) => after,
             _ => return Ok(Place::START),
@@ -53,6 +51,6 @@ pub(crate) async fn start_of(
 async fn ask(group: &Group, link: &Link, command: &redis::Cmd) -> Result<Value, Error> {
     link.query(command).await.map_err(|error| {
         group.places.note(&error);
-        from_redis(error, "looking for the backlog in Redis", &group.config)
+        group.config.error(error, "looking for the backlog in Redis")
     })
 }

@@ -4,12 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use redis::Value;
-use scaleout_core::{
-    AppName, Backplane, Bus, BusBuilder, Capabilities, Epoch, PayloadId, StreamIndex,
-};
+use scaleout_core::{AppName, Backplane, Bus, BusBuilder, Capabilities, Epoch, PayloadId, StreamIndex};
 use scaleout_redis::{Endpoint, RedisBackplane, RedisConfig, Topology};
 use scaleout_testkit::{
-    fixture::{Fault, Fixture, Held, Need, RETAINED, FORGOTTEN},
+    fixture::{FORGOTTEN, Fault, Fixture, Held, Need, RETAINED},
     servers::{Fate, RedisServer, TcpProxy},
 };
 
@@ -44,6 +42,8 @@ impl Standalone {
         redis::from_redis_value(self.command(&["KEYS", "scaleout:{app:*}:stream:*"]).await).expect("keys")
     }
 }
+
+type Field = (String, Vec<u8>);
 
 /// The settings of tests.
 pub(crate) fn config(app: &str, topology: Topology) -> RedisConfig {
@@ -137,8 +137,7 @@ impl Fixture for Standalone {
         async move {
             let key = format!("scaleout:{{app:0}}:stream:{stream}");
             let entries = self.command(&["XRANGE", &key, "-", "+"]).await;
-            let entries: Vec<(String, Vec<(String, Vec<u8>)>)> =
-                redis::from_redis_value(entries).expect("entries");
+            let entries: Vec<(String, Vec<Field>)> = redis::from_redis_value(entries).expect("entries");
             let held = entries.into_iter().map(|(id, fields)| {
                 let (epoch, id) = id.split_once('-').expect("an id");
                 let frame = fields.into_iter().find(|(name, _)| name == "f");
