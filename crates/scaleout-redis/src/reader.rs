@@ -35,6 +35,9 @@ const MAX_COUNT: usize = 64;
 /// Bytes that an answer should hold about at most, by the sizes seen so far.
 const ANSWER_BYTES: usize = 1 << 20;
 
+/// What an entry is taken to hold before any was seen: many streams at once must not make an answer of gigabytes.
+const FIRST_ENTRY_BYTES: usize = 4 << 10;
+
 /// After how many looks at an idle server what is too old is dropped by a node that does not publish.
 const TRIM_BEATS: u32 = 4;
 
@@ -160,7 +163,7 @@ impl Reader {
     fn new(group: Arc<Group>) -> Self {
         let lanes = group.lanes.iter().enumerate().map(|(index, lane)| (lane.key.clone(), index)).collect();
         let receptions = group.lanes.iter().map(|_| Vec::new()).collect();
-        Self { group, receptions, lanes, heads: Vec::new(), epoch: 0, entry_bytes: 0 }
+        Self { group, receptions, lanes, heads: Vec::new(), epoch: 0, entry_bytes: FIRST_ENTRY_BYTES }
     }
 
     fn all(&self) -> impl Iterator<Item = &Reception> {

@@ -128,7 +128,7 @@ mod tests {
             retention.note(place(id), 1, now);
             retention.note(place(id), 1, now);
         }
-        assert!(retention.buckets.len() <= BUCKETS + 2, "{}", retention.buckets.len());
+        assert!(retention.buckets.len() < 2 * BUCKETS, "{}", retention.buckets.len());
         let floor = retention.floor(now).expect("nine of ten have to go");
         assert!(10_000 - floor.id >= 1_000, "{floor:?}");
     }
