@@ -6,8 +6,6 @@
 mod acl;
 mod version;
 
-use std::error::Error as StdError;
-
 use redis::{ErrorKind as RedisErrorKind, RedisError, make_extension_error};
 use scaleout_core::{Error, ErrorKind};
 
@@ -203,7 +201,7 @@ impl Class {
 /// The class of a failed handshake: a certificate stays wrong until somebody mends it.
 #[cfg(feature = "tls")]
 fn tls_class(error: &RedisError) -> Option<Class> {
-    use std::{io, sync::Arc};
+    use std::{error::Error as StdError, io, sync::Arc};
 
     use rustls::{AlertDescription, Error as TlsError};
 

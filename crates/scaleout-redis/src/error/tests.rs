@@ -1,4 +1,4 @@
-use std::{io, time::Duration};
+use std::{error::Error as StdError, io, time::Duration};
 
 use redis::{Value, aio::MultiplexedConnection, parse_redis_value};
 use tokio::time::timeout;
@@ -168,7 +168,7 @@ async fn a_real_server_refuses_credentials() {
         assert_is(&error, ErrorKind::Unauthorized, "WRONGPASS");
         assert!(!format!("{error:?}{error}").contains("pass\""), "{error:?}");
         let client = config.client(&server.endpoint(), false).unwrap();
-        let error = client.get_multiplexed_async_connection().await.err().expect("it is refused");
+        let error = client.get_multiplexed_async_connection().await.expect_err("it is refused");
         assert_eq!(from_redis(error, "connecting").kind(), ErrorKind::Unauthorized);
     }
     let config = server.config().with_password("s3cretpass").with_database(3);
@@ -179,7 +179,7 @@ async fn a_real_server_refuses_credentials() {
     let out_of_range = TestServer::connect(&config.clone().with_database(99)).await.unwrap_err();
     assert_is(&out_of_range, ErrorKind::Config, "out of range");
     let client = config.with_database(99).client(&server.endpoint(), false).unwrap();
-    let error = client.get_multiplexed_async_connection().await.err().expect("it is refused");
+    let error = client.get_multiplexed_async_connection().await.expect_err("it is refused");
     assert_eq!(from_redis(error, "connecting").kind(), ErrorKind::Config);
 }
 
