@@ -48,6 +48,27 @@ async fn a_server_that_does_not_answer_costs_the_time_out() {
     assert_eq!(ping(&config, &endpoint).await.unwrap_err().kind(), ErrorKind::Timeout);
 }
 
+#[tokio::test]
+async fn a_server_that_refuses_the_connection_is_heard() {
+    use std::io::{Read, Write};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = Endpoint::tcp("127.0.0.1", listener.local_addr().unwrap().port());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut stream = stream;
+            // What is not read would turn the end of the stream into a reset.
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"-DENIED Redis is running in protected mode\r\n");
+        }
+    });
+    for url in ["redis://h?app=chat", "redis://:pw@h?app=chat"] {
+        let error = ping(&url.parse().unwrap(), &endpoint).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");
+        assert!(error.to_string().contains("protected mode"), "{error}");
+    }
+}
+
 #[cfg(feature = "tls")]
 mod tls {
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
