@@ -56,12 +56,12 @@ impl RedisConfig {
         // One time-out for all of it.
         let connection = connection.set_connection_timeout(None);
         let connect = async {
-            let failed = |error| self.error(error, &format!("connecting to {endpoint}"));
+            let failed = |error| from_redis(error, &format!("connecting to {endpoint}"), self);
             let connection =
                 client.get_multiplexed_async_connection_with_config(&connection).await.map_err(failed)?;
             self.log_in(&connection, for_sentinel)
                 .await
-                .map_err(|error| self.error(error, &format!("logging in to {endpoint}")))?;
+                .map_err(|error| from_redis(error, &format!("logging in to {endpoint}"), self))?;
             Ok(connection)
         };
         timeout(self.connect_timeout, connect).await.unwrap_or_else(|_| {
@@ -119,7 +119,7 @@ impl RedisConfig {
                 (ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }, Some(tls))
             }
         };
-        let failed = |error| from_redis(error, "setting up the client");
+        let failed = |error| from_redis(error, "setting up the client", self);
         let info = address
             .into_connection_info()
             .map_err(failed)?

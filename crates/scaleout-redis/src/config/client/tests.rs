@@ -3,12 +3,16 @@ use scaleout_core::ErrorKind;
 
 use crate::{
     config::{Endpoint, RedisConfig},
+    error::from_redis,
     test_server::TestServer,
 };
 
 async fn ping(config: &RedisConfig, endpoint: &Endpoint) -> Result<String, scaleout_core::Error> {
     let mut connection = config.connect(endpoint, false, AsyncConnectionConfig::new()).await?;
-    redis::cmd("PING").query_async(&mut connection).await.map_err(|error| config.error(error, "pinging"))
+    redis::cmd("PING")
+        .query_async(&mut connection)
+        .await
+        .map_err(|error| from_redis(error, "pinging", config))
 }
 
 async fn ping_by(client: &Client) -> String {
