@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
-    RedisResult,
-    aio::{ConnectionLike, MultiplexedConnection},
+    RedisError, RedisResult, Value,
+    aio::MultiplexedConnection,
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 use scaleout_core::{Error, ErrorKind};
@@ -55,12 +56,12 @@ impl RedisConfig {
         // One time-out for all of it.
         let connection = connection.set_connection_timeout(None);
         let connect = async {
-            let failed = |error| self.error(error, &format!("connecting to {endpoint}"));
-            let mut connection =
+            let failed = |error| from_redis(error, &format!("connecting to {endpoint}"), self);
+            let connection =
                 client.get_multiplexed_async_connection_with_config(&connection).await.map_err(failed)?;
-            self.log_in(&mut connection, for_sentinel)
+            self.log_in(&connection, for_sentinel)
                 .await
-                .map_err(|error| self.error(error, &format!("logging in to {endpoint}")))?;
+                .map_err(|error| from_redis(error, &format!("logging in to {endpoint}"), self))?;
             Ok(connection)
         };
         timeout(self.connect_timeout, connect).await.unwrap_or_else(|_| {
@@ -71,23 +72,31 @@ impl RedisConfig {
         })
     }
 
-    async fn log_in(&self, connection: &mut MultiplexedConnection, for_sentinel: bool) -> RedisResult<()> {
+    async fn log_in(&self, connection: &MultiplexedConnection, for_sentinel: bool) -> RedisResult<()> {
         let (username, password, database) = self.login(for_sentinel);
-        let mut commands = redis::pipe();
+        let mut commands = Vec::new();
         if let Some(password) = password {
-            commands.cmd("AUTH").arg(username).arg(password.expose());
+            commands.push(redis::cmd("AUTH").arg(username).arg(password.expose()).take());
         }
         if database != 0 {
-            commands.cmd("SELECT").arg(database);
+            commands.push(redis::cmd("SELECT").arg(database).take());
         }
         let needed = commands.len();
         // For whoever looks at CLIENT LIST. Redis knows it from 7.2 on, and an ACL may forbid it.
         for (name, value) in [("LIB-NAME", LIBRARY_NAME), ("LIB-VER", env!("CARGO_PKG_VERSION"))] {
-            commands.cmd("CLIENT").arg("SETINFO").arg(name).arg(value);
+            commands.push(redis::cmd("CLIENT").arg("SETINFO").arg(name).arg(value).take());
         }
-        let answers = connection.req_packed_commands(&commands, 0, commands.len()).await?;
-        for answer in answers.into_iter().take(needed) {
-            answer.extract_error()?;
+
+        // At once, yet not as one request: a server that refuses the connection answers to the first, and closes.
+        let answers = commands.iter().map(|command| {
+            let mut connection = connection.clone();
+            async move { command.query_async::<Value>(&mut connection).await }
+        });
+        for (index, answer) in join_all(answers).await.into_iter().enumerate() {
+            let may_fail = |error: &RedisError| {
+                index >= needed && matches!(error.code(), Some("ERR" | "NOAUTH" | "NOPERM"))
+            };
+            answer.map(drop).or_else(|error| if may_fail(&error) { Ok(()) } else { Err(error) })?;
         }
         Ok(())
     }
@@ -110,7 +119,7 @@ impl RedisConfig {
                 (ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }, Some(tls))
             }
         };
-        let failed = |error| from_redis(error, "setting up the client");
+        let failed = |error| from_redis(error, "setting up the client", self);
         let info = address
             .into_connection_info()
             .map_err(failed)?

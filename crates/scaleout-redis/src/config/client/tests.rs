@@ -3,12 +3,16 @@ use scaleout_core::ErrorKind;
 
 use crate::{
     config::{Endpoint, RedisConfig},
+    error::from_redis,
     test_server::TestServer,
 };
 
 async fn ping(config: &RedisConfig, endpoint: &Endpoint) -> Result<String, scaleout_core::Error> {
     let mut connection = config.connect(endpoint, false, AsyncConnectionConfig::new()).await?;
-    redis::cmd("PING").query_async(&mut connection).await.map_err(|error| config.error(error, "pinging"))
+    redis::cmd("PING")
+        .query_async(&mut connection)
+        .await
+        .map_err(|error| from_redis(error, "pinging", config))
 }
 
 async fn ping_by(client: &Client) -> String {
@@ -46,6 +50,27 @@ async fn a_server_that_does_not_answer_costs_the_time_out() {
     let endpoint = Endpoint::tcp("127.0.0.1", listener.local_addr().unwrap().port());
     let config: RedisConfig = "redis://:pw@unused?app=chat&connect_timeout=50ms".parse().unwrap();
     assert_eq!(ping(&config, &endpoint).await.unwrap_err().kind(), ErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_connection_is_heard() {
+    use std::io::{Read, Write};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = Endpoint::tcp("127.0.0.1", listener.local_addr().unwrap().port());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut stream = stream;
+            // What is not read would turn the end of the stream into a reset.
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"-DENIED Redis is running in protected mode\r\n");
+        }
+    });
+    for url in ["redis://h?app=chat", "redis://:pw@h?app=chat"] {
+        let error = ping(&url.parse().unwrap(), &endpoint).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");
+        assert!(error.to_string().contains("protected mode"), "{error}");
+    }
 }
 
 #[cfg(feature = "tls")]
