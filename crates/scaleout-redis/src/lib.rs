@@ -1,0 +1,22 @@
+//! The backplane of scaleout on Redis and Valkey streams.
+
+mod backplane;
+mod config;
+mod discover;
+mod entries;
+mod epochs;
+mod error;
+mod group;
+mod keys;
+mod link;
+mod outbox;
+mod place;
+mod reader;
+mod retention;
+mod send;
+mod start;
+mod track;
+mod writer;
+
+pub use backplane::RedisBackplane;
+pub use config::{Endpoint, RedisConfig, Secret, TlsConfig, Topology};
