@@ -29,7 +29,8 @@ impl RedisBackplane {
     pub fn new(config: RedisConfig) -> Result<Self, Error> {
         config.check()?;
         let config = Arc::new(config);
-        let groups = (0..config.group_count().get()).map(|index| Arc::new(Group::new(Arc::clone(&config), index)));
+        let groups =
+            (0..config.group_count().get()).map(|index| Arc::new(Group::new(Arc::clone(&config), index)));
         Ok(Self { groups: groups.collect(), config })
     }
 
@@ -63,7 +64,10 @@ impl RedisBackplane {
 
     fn no_such(&self, stream: StreamIndex) -> Error {
         let streams = self.config.streams;
-        Error::new(ErrorKind::Config, format!("there is no stream {stream}: the settings say {streams} streams"))
+        Error::new(
+            ErrorKind::Config,
+            format!("there is no stream {stream}: the settings say {streams} streams"),
+        )
     }
 }
 
@@ -94,7 +98,8 @@ impl Backplane for RedisBackplane {
         let Some((group, place)) = self.group(stream) else {
             let (told, group) = (Event::Faulted(self.no_such(stream)), Arc::clone(&self.groups[0]));
             // The stream of events ends only at close, so that a caller's mistake is told once and then waits for it.
-            let closed = async move { group.unless_closed(std::future::pending::<Result<(), Error>>()).await };
+            let closed =
+                async move { group.unless_closed(std::future::pending::<Result<(), Error>>()).await };
             return stream::iter([told]).chain(stream::pending().take_until(closed)).boxed();
         };
         match group.receive(place, start) {

@@ -77,9 +77,8 @@ impl Places {
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        Err(first_error.unwrap_or_else(|| {
-            Error::new(ErrorKind::Config, "no Redis server is named in the settings")
-        }))
+        Err(first_error
+            .unwrap_or_else(|| Error::new(ErrorKind::Config, "no Redis server is named in the settings")))
     }
 
     /// Who may know, beginning with who answered lately.

@@ -53,7 +53,8 @@ fn entry(value: Value) -> Result<Entry, Error> {
     };
     let mut body = Body::Other;
     let mut fields = fields.into_iter();
-    while let (Some(Value::BulkString(name)), Some(Value::BulkString(value))) = (fields.next(), fields.next()) {
+    while let (Some(Value::BulkString(name)), Some(Value::BulkString(value))) = (fields.next(), fields.next())
+    {
         match (name.as_slice(), &mut body) {
             // The vector becomes the buffer: nothing is copied.
             (FRAME, Body::Other) => body = Body::Frame(Bytes::from(value)),
@@ -107,7 +108,9 @@ mod tests {
 
     #[test]
     fn an_answer_of_another_form_is_an_error() {
-        for wrong in [Value::Int(1), Value::Array(vec![Value::Int(1)]), Value::Array(vec![Value::Array(vec![])])] {
+        for wrong in
+            [Value::Int(1), Value::Array(vec![Value::Int(1)]), Value::Array(vec![Value::Array(vec![])])]
+        {
             assert!(entries_of(wrong).is_err());
         }
         assert!(entries_of(Value::Nil).expect("a time-out").is_empty());

@@ -5,13 +5,7 @@ use std::time::SystemTime;
 use redis::Value;
 use scaleout_core::{Error, ErrorKind};
 
-use crate::{
-    error::from_redis,
-    group::Group,
-    link::Link,
-    place::Place,
-    track::Head,
-};
+use crate::{error::from_redis, group::Group, link::Link, place::Place, track::Head};
 
 /// It runs once per connection, and carries no payload.
 const OPEN: &str = include_str!("open.lua");

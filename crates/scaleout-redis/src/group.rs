@@ -13,14 +13,8 @@ use scaleout_core::{Error, ErrorKind, NodeId, StreamIndex};
 use tokio::sync::Notify;
 
 use crate::{
-    config::RedisConfig,
-    discover::Places,
-    epochs::Known,
-    keys::Keys,
-    place::Place,
-    reader::Arrivals,
-    retention::Retention,
-    writer::WriterSlot,
+    config::RedisConfig, discover::Places, epochs::Known, keys::Keys, place::Place, reader::Arrivals,
+    retention::Retention, writer::WriterSlot,
 };
 
 /// A group of streams on one server.

@@ -44,7 +44,8 @@ impl Link {
             .set_connection_timeout(Some(config.connect_timeout))
             .set_response_timeout(Some(response_timeout(config.liveness)));
         let connecting = client.get_multiplexed_async_connection_with_config(&settings);
-        let connection = connecting.await.map_err(|error| from_redis(error, "connecting to Redis", config))?;
+        let connection =
+            connecting.await.map_err(|error| from_redis(error, "connecting to Redis", config))?;
         let mut link = Self { connection, asking: target.asking, client: None, identity: "".into() };
         link.greet(config, name, replaces).await?;
         Ok(link)
@@ -87,7 +88,10 @@ impl Link {
             ));
         }
         let Some(run) = field(&server, "run_id") else {
-            return Err(Error::new(ErrorKind::Unsupported, "this Redis server tells no run_id (INFO server)"));
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "this Redis server tells no run_id (INFO server)",
+            ));
         };
         // A server that was demoted, lost entries and was promoted again has a new replication id.
         self.identity = format!("{run}:{}", field(&replication, "master_replid").unwrap_or_default()).into();

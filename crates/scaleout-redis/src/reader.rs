@@ -307,7 +307,8 @@ impl Reader {
     fn next_read(&self, link: &Link) -> Option<Reading> {
         let mut wanted = Vec::new();
         for (lane, receptions) in self.receptions.iter().enumerate() {
-            let ready = receptions.iter().filter(|reception| reception.linked && reception.outbox.room(MAX_COUNT));
+            let ready =
+                receptions.iter().filter(|reception| reception.linked && reception.outbox.room(MAX_COUNT));
             if let Some(from) = ready.filter_map(|reception| reception.track.stand()).min() {
                 wanted.push((lane, from));
             }

@@ -81,7 +81,8 @@ impl Group {
                     self.reopen(&writer).await?;
                 }
                 Appended::Refused => {
-                    let problem = "the epoch of a stream in Redis changes faster than a frame can be appended";
+                    let problem =
+                        "the epoch of a stream in Redis changes faster than a frame can be appended";
                     return Err(Error::new(ErrorKind::Unavailable, problem));
                 }
             }
@@ -121,7 +122,10 @@ impl Group {
         let held = match held {
             None => 0,
             Some(text) => text.trim_start_matches('c').parse().map_err(|_| {
-                Error::new(ErrorKind::Config, format!("{doing}: the hash holds something that is no frame number"))
+                Error::new(
+                    ErrorKind::Config,
+                    format!("{doing}: the hash holds something that is no frame number"),
+                )
             })?,
         };
         sent.held.insert(frame.node, held);

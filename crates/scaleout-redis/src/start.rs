@@ -41,8 +41,7 @@ pub(crate) async fn start_of(
             return Ok(Place { id: last.id - wanted, ..last });
         }
         let opening = Place { id: 0, ..last }.to_string();
-        let found =
-            ask(group, link, redis::cmd("XRANGE").arg(&lane.key).arg(&opening).arg(&opening)).await?;
+        let found = ask(group, link, redis::cmd("XRANGE").arg(&lane.key).arg(&opening).arg(&opening)).await?;
         after = match range(found)?.pop().map(|entry| entry.body) {
             Some(Body::Opening { after }) => after,
             _ => return Ok(Place::START),

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{PROGRAM, builder::RedisServerBuilder, control::Control, log};
 use crate::servers::{
+    TestCa,
     ports::Port,
     process::{POLL, Process},
 };
@@ -37,17 +38,20 @@ pub struct RedisServer {
     control: Control,
     ports: Ports,
     folder: TempDir,
+    /// Holds the files of its certificates, which it reads again at every start.
+    _ca: Option<TestCa>,
 }
 
 /// The ports of a server.
 #[derive(Debug)]
 pub(super) struct Ports {
     plain: Port,
+    tls: Option<Port>,
 }
 
 impl Ports {
-    pub(super) fn free() -> io::Result<Self> {
-        Ok(Self { plain: Port::free()? })
+    pub(super) fn free(with_tls: bool) -> io::Result<Self> {
+        Ok(Self { plain: Port::free()?, tls: with_tls.then(Port::free).transpose()? })
     }
 }
 
@@ -58,9 +62,9 @@ impl RedisServer {
     }
 
     /// One that was not started yet, and has no configuration file.
-    pub(super) fn new(folder: TempDir, ports: Ports) -> Self {
+    pub(super) fn new(folder: TempDir, ports: Ports, ca: Option<TestCa>) -> Self {
         let control = Control::new(folder.path().join("socket"));
-        Self { process: Mutex::new(None), control, ports, folder }
+        Self { process: Mutex::new(None), control, ports, folder, _ca: ca }
     }
 
     pub(super) fn set_ports(&mut self, ports: Ports) {
@@ -74,6 +78,16 @@ impl RedisServer {
     /// The port on 127.0.0.1; the same after every restart.
     pub fn port(&self) -> u16 {
         self.ports.plain.number()
+    }
+
+    /// The port on 127.0.0.1 for TLS, where it has one.
+    pub fn tls_port(&self) -> Option<u16> {
+        self.ports.tls.as_ref().map(Port::number)
+    }
+
+    /// `rediss://127.0.0.1:PORT`, where it has a port for TLS.
+    pub fn tls_url(&self) -> Option<String> {
+        self.tls_port().map(|port| format!("rediss://127.0.0.1:{port}"))
     }
 
     /// `redis://127.0.0.1:PORT`.
@@ -238,6 +252,53 @@ impl RedisServer {
                 }
                 Err(_) => sleep(POLL).await,
             }
+        }
+    }
+
+    /// Waits until a replica is linked to its master, and has got the data that this had then.
+    ///
+    /// # Errors
+    /// Where it does not within 20 s.
+    pub async fn wait_linked(&self) -> io::Result<()> {
+        self.wait_for("link to its master", async || {
+            Ok(self.info("master_link_status").await?.as_deref() == Some("up"))
+        })
+        .await
+    }
+
+    /// Waits until it has got all that `master` has now.
+    ///
+    /// # Errors
+    /// Where it does not within 20 s.
+    pub async fn wait_caught_up(&self, master: &RedisServer) -> io::Result<()> {
+        let offset = async |server: &RedisServer, field| {
+            let offset = server.info(field).await?.and_then(|offset| offset.parse::<i64>().ok());
+            Ok::<_, RedisError>(offset)
+        };
+        let wanted = offset(master, "master_repl_offset").await.map_err(io::Error::other)?;
+        self.wait_for("data of its master", async || Ok(offset(self, "slave_repl_offset").await? >= wanted))
+            .await
+    }
+
+    /// Waits until `is_so`; errors of the server count as no.
+    pub(super) async fn wait_for(
+        &self,
+        what: &str,
+        is_so: impl AsyncFn() -> Result<bool, RedisError>,
+    ) -> io::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let outcome = is_so().await;
+            if let Ok(true) = outcome {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let error = outcome.err().map(|error| format!(": {error}")).unwrap_or_default();
+                let port = self.port();
+                let message = format!("the server on port {port} waited in vain for the {what}{error}");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+            }
+            sleep(POLL).await;
         }
     }
 
