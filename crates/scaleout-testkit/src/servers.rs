@@ -28,5 +28,5 @@ mod resp;
 pub use self::{
     ca::TestCa,
     proxy::{Fate, TcpProxy},
-    redis::{RedisServer, RedisServerBuilder, redis_is_there},
+    redis::{RedisSentinels, RedisSentinelsBuilder, RedisServer, RedisServerBuilder, redis_is_there},
 };

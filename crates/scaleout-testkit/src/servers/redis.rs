@@ -3,6 +3,7 @@
 mod builder;
 mod control;
 mod log;
+mod sentinels;
 mod server;
 
 use std::{
@@ -12,7 +13,11 @@ use std::{
     sync::OnceLock,
 };
 
-pub use self::{builder::RedisServerBuilder, server::RedisServer};
+pub use self::{
+    builder::RedisServerBuilder,
+    sentinels::{RedisSentinels, RedisSentinelsBuilder},
+    server::RedisServer,
+};
 
 /// The program; Sentinel is the same one.
 const PROGRAM: &str = "redis-server";

@@ -4,6 +4,7 @@
 
 mod proxy;
 mod replica;
+mod sentinels;
 mod server;
 mod tls;
 

@@ -24,6 +24,7 @@ pub struct RedisServerBuilder {
     tls: Option<TestCa>,
     requires_client_certificates: bool,
     is_replica: bool,
+    is_sentinel: bool,
 }
 
 impl RedisServerBuilder {
@@ -95,10 +96,21 @@ impl RedisServerBuilder {
         Ok(server)
     }
 
+    /// A Sentinel, which is the same program.
+    pub(super) fn sentinel(mut self) -> Self {
+        self.is_sentinel = true;
+        self
+    }
+
+    /// Servers talk to each other by TLS as well, where they have it.
+    pub(super) fn linked_by_tls(self) -> Self {
+        if self.tls.is_some() { self.config("tls-replication", "yes") } else { self }
+    }
+
     async fn start_alone(&self) -> io::Result<RedisServer> {
         let folder = TempDir::with_prefix("scaleout-redis-")?;
         fs::create_dir(folder.path().join("data"))?;
-        let mut server = RedisServer::new(folder, self.ports()?, self.tls.clone());
+        let mut server = RedisServer::new(folder, self.ports()?, self.tls.clone(), self.is_sentinel);
         for _ in 1..ATTEMPTS {
             fs::write(server.config_file(), self.config_text(&server))?;
             match server.start().await {

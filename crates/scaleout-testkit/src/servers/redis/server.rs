@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{RedisError, ToRedisArgs, Value};
+use redis::{FromRedisValue, RedisError, ToRedisArgs, Value};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -22,7 +22,7 @@ use crate::servers::{
 };
 
 /// How long a server may take to start or to stop: a busy machine, not a large data set.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How much of its log a server that did not start is quoted with.
 const LOG_LINES: usize = 30;
@@ -40,6 +40,7 @@ pub struct RedisServer {
     folder: TempDir,
     /// Holds the files of its certificates, which it reads again at every start.
     _ca: Option<TestCa>,
+    is_sentinel: bool,
 }
 
 /// The ports of a server.
@@ -62,9 +63,9 @@ impl RedisServer {
     }
 
     /// One that was not started yet, and has no configuration file.
-    pub(super) fn new(folder: TempDir, ports: Ports, ca: Option<TestCa>) -> Self {
+    pub(super) fn new(folder: TempDir, ports: Ports, ca: Option<TestCa>, is_sentinel: bool) -> Self {
         let control = Control::new(folder.path().join("socket"));
-        Self { process: Mutex::new(None), control, ports, folder, _ca: ca }
+        Self { process: Mutex::new(None), control, ports, folder, _ca: ca, is_sentinel }
     }
 
     pub(super) fn set_ports(&mut self, ports: Ports) {
@@ -158,7 +159,11 @@ impl RedisServer {
         let mut command = Command::new(PROGRAM);
         // What it says before it has read its configuration goes where all else goes.
         let log = fs::File::options().create(true).append(true).open(self.log_file())?;
-        command.arg(self.config_file()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.arg(self.config_file());
+        if self.is_sentinel {
+            command.arg("--sentinel");
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let process = Process::spawn(&mut command).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => io::Error::new(error.kind(), format!("{PROGRAM} is not installed")),
             _ => error,
@@ -253,6 +258,15 @@ impl RedisServer {
                 Err(_) => sleep(POLL).await,
             }
         }
+    }
+
+    /// The port by which other servers of a group reach it.
+    pub(super) fn link_port(&self) -> u16 {
+        self.tls_port().unwrap_or(self.port())
+    }
+
+    pub(super) async fn query<T: FromRedisValue>(&self, words: &[&str]) -> Result<T, RedisError> {
+        self.control.command(words).await
     }
 
     /// Waits until a replica is linked to its master, and has got the data that this had then.
