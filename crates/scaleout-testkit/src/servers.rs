@@ -28,5 +28,8 @@ mod resp;
 pub use self::{
     ca::TestCa,
     proxy::{Fate, TcpProxy},
-    redis::{RedisSentinels, RedisSentinelsBuilder, RedisServer, RedisServerBuilder, redis_is_there},
+    redis::{
+        RedisCluster, RedisClusterBuilder, RedisSentinels, RedisSentinelsBuilder, RedisServer,
+        RedisServerBuilder, SlotMove, redis_is_there,
+    },
 };

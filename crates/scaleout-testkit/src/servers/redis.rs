@@ -1,10 +1,12 @@
 //! Redis.
 
 mod builder;
+mod cluster;
 mod control;
 mod log;
 mod sentinels;
 mod server;
+mod slots;
 
 use std::{
     env,
@@ -15,6 +17,7 @@ use std::{
 
 pub use self::{
     builder::RedisServerBuilder,
+    cluster::{RedisCluster, RedisClusterBuilder, SlotMove},
     sentinels::{RedisSentinels, RedisSentinelsBuilder},
     server::RedisServer,
 };

@@ -2,6 +2,7 @@
 
 #![cfg(unix)]
 
+mod cluster;
 mod proxy;
 mod replica;
 mod sentinels;

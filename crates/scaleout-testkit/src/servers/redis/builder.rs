@@ -25,6 +25,7 @@ pub struct RedisServerBuilder {
     requires_client_certificates: bool,
     is_replica: bool,
     is_sentinel: bool,
+    is_in_cluster: bool,
 }
 
 impl RedisServerBuilder {
@@ -107,6 +108,18 @@ impl RedisServerBuilder {
         if self.tls.is_some() { self.config("tls-replication", "yes") } else { self }
     }
 
+    /// A server of a cluster that it has not met yet.
+    pub(super) fn cluster(mut self) -> Self {
+        self.is_in_cluster = true;
+        let has_tls = self.tls.is_some();
+        let builder = self
+            .config("cluster-enabled", "yes")
+            .config("cluster-announce-ip", "127.0.0.1")
+            .config("cluster-allow-replica-migration", "no")
+            .linked_by_tls();
+        if has_tls { builder.config("tls-cluster", "yes") } else { builder }
+    }
+
     async fn start_alone(&self) -> io::Result<RedisServer> {
         let folder = TempDir::with_prefix("scaleout-redis-")?;
         fs::create_dir(folder.path().join("data"))?;
@@ -123,7 +136,7 @@ impl RedisServerBuilder {
     }
 
     fn ports(&self) -> io::Result<Ports> {
-        Ports::free(self.tls.is_some())
+        Ports::free(self.tls.is_some(), self.is_in_cluster)
     }
 
     fn config_text(&self, server: &RedisServer) -> String {
@@ -157,6 +170,9 @@ impl RedisServerBuilder {
             line(format_args!("tls-key-file \"{}\"", ca.server_key_file().display()));
             let required = if self.requires_client_certificates { "yes" } else { "no" };
             line(format_args!("tls-auth-clients {required}"));
+        }
+        if let Some(port) = server.bus_port() {
+            line(format_args!("cluster-port {port}"));
         }
         self.lines.iter().for_each(|setting| line(format_args!("{setting}")));
         text

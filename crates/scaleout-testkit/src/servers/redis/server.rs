@@ -48,11 +48,14 @@ pub struct RedisServer {
 pub(super) struct Ports {
     plain: Port,
     tls: Option<Port>,
+    /// By which servers of a cluster talk to each other.
+    bus: Option<Port>,
 }
 
 impl Ports {
-    pub(super) fn free(with_tls: bool) -> io::Result<Self> {
-        Ok(Self { plain: Port::free()?, tls: with_tls.then(Port::free).transpose()? })
+    pub(super) fn free(with_tls: bool, with_bus: bool) -> io::Result<Self> {
+        let port_if = |wanted: bool| wanted.then(Port::free).transpose();
+        Ok(Self { plain: Port::free()?, tls: port_if(with_tls)?, bus: port_if(with_bus)? })
     }
 }
 
@@ -263,6 +266,10 @@ impl RedisServer {
     /// The port by which other servers of a group reach it.
     pub(super) fn link_port(&self) -> u16 {
         self.tls_port().unwrap_or(self.port())
+    }
+
+    pub(super) fn bus_port(&self) -> Option<u16> {
+        self.ports.bus.as_ref().map(Port::number)
     }
 
     pub(super) async fn query<T: FromRedisValue>(&self, words: &[&str]) -> Result<T, RedisError> {
