@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 use crate::{
     entries::{Read, entries_of},
     epochs::open,
+    error::from_redis,
     group::Group,
     link::{Link, pulse},
     outbox::{Events, Outbox},
@@ -272,7 +273,7 @@ impl Reader {
                     unblocking = None;
                     let answer = answer.map_err(|error| {
                         group.places.note(&error);
-                        group.config.error(error, "reading from Redis")
+                        from_redis(error, "reading from Redis", &group.config)
                     })?;
                     self.take(entries_of(answer)?);
                     // The next read is sent before this one's entries are worked on.
