@@ -1,4 +1,4 @@
-use redis::{AsyncConnectionConfig, Client};
+use redis::AsyncConnectionConfig;
 use scaleout_core::ErrorKind;
 
 use crate::{
@@ -15,11 +15,6 @@ async fn ping(config: &RedisConfig, endpoint: &Endpoint) -> Result<String, scale
         .map_err(|error| from_redis(error, "pinging", config))
 }
 
-async fn ping_by(client: &Client) -> String {
-    let mut connection = client.get_multiplexed_async_connection().await.expect("it connects");
-    redis::cmd("PING").query_async(&mut connection).await.expect("it answers")
-}
-
 #[tokio::test]
 async fn a_unix_socket_is_reached() {
     let options = [("port", "0"), ("unixsocket", "%FOLDER%/redis.sock"), ("requirepass", "pw")];
@@ -27,7 +22,6 @@ async fn a_unix_socket_is_reached() {
     let endpoint = Endpoint::Unix(server.folder().join("redis.sock"));
     let config = server.config().with_password("pw").with_database(2);
     assert_eq!(ping(&config, &endpoint).await.unwrap(), "PONG");
-    assert_eq!(ping_by(&config.client(&endpoint, false).unwrap()).await, "PONG");
 }
 
 #[tokio::test]
@@ -130,7 +124,6 @@ mod tls {
         config.check().unwrap();
         let localhost = Endpoint::tcp("localhost", server.port);
         assert_eq!(ping(&config, &localhost).await.unwrap(), "PONG");
-        assert_eq!(ping_by(&config.client(&localhost, false).unwrap()).await, "PONG");
 
         // The certificate is for the name only.
         let error = ping(&config, &server.endpoint()).await.unwrap_err();
