@@ -5,4 +5,6 @@ pub mod conformance;
 pub mod faulty;
 pub mod fixture;
 pub mod mutants;
+#[cfg(all(unix, feature = "redis-server"))]
+pub mod servers;
 pub mod simulation;

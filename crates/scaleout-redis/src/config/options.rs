@@ -1,0 +1,233 @@
+//! The options of a text form: each a name and a value.
+//!
+//! Problems are told by the option's name and never show a value: where a password was not escaped, the rest of the
+//! text is part of it.
+
+use std::{num::NonZeroU16, path::Path, str::FromStr, time::Duration};
+
+use bytesize::ByteSize;
+use scaleout_core::{AppName, Error, ErrorKind};
+
+use crate::config::{RedisConfig, Secret, TlsConfig, Topology, refuse_if_any};
+
+/// What was read of a text form so far, and what is wrong with it.
+pub(super) struct Options {
+    config: RedisConfig,
+    has_app: bool,
+    tls: bool,
+    ca: Option<Vec<u8>>,
+    client_cert: Option<Vec<u8>>,
+    client_key: Option<Vec<u8>>,
+    seen: Vec<&'static str>,
+    problems: Vec<String>,
+}
+
+impl Options {
+    /// Nothing read yet.
+    pub(super) fn new() -> Self {
+        Self {
+            // The topology is only known at the end; this one is never seen.
+            config: RedisConfig::new(AppName::default(), Topology::Cluster { seeds: Vec::new() }),
+            has_app: false,
+            tls: false,
+            ca: None,
+            client_cert: None,
+            client_key: None,
+            seen: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Notes what is wrong.
+    pub(super) fn refuse(&mut self, problem: impl Into<String>) {
+        self.problems.push(problem.into());
+    }
+
+    /// Notes that there is no option `name`.
+    pub(super) fn refuse_unknown(&mut self, name: &str) {
+        self.refuse(format!("there is no option {}", shown(name)));
+    }
+
+    /// Asks for TLS, or not.
+    pub(super) fn set_tls(&mut self, tls: bool) {
+        self.tls = tls;
+    }
+
+    /// Notes that the option `name` was given, and refuses it the second time.
+    pub(super) fn first(&mut self, name: &'static str) -> bool {
+        if self.seen.contains(&name) {
+            self.refuse(format!("{name} is given twice"));
+            return false;
+        }
+        self.seen.push(name);
+        true
+    }
+
+    /// Whether there is an option `name`.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        SETTERS.iter().any(|(names, _)| names.contains(&name))
+    }
+
+    /// Sets the option `name`; `false` if there is no such option.
+    pub(super) fn set(&mut self, name: &str, value: &str) -> bool {
+        let Some((canonical, setter)) =
+            SETTERS.iter().find_map(|(names, setter)| names.contains(&name).then_some((names[0], *setter)))
+        else {
+            return false;
+        };
+        if self.first(canonical)
+            && let Err(problem) = setter(self, value)
+        {
+            self.refuse(format!("{canonical} {problem}"));
+        }
+        true
+    }
+
+    /// What is wrong so far, where it makes no sense to look further.
+    pub(super) fn abandon(self) -> Result<RedisConfig, Error> {
+        refuse_if_any(self.problems)?;
+        Err(ErrorKind::Config.into())
+    }
+
+    /// The settings, or everything that is wrong.
+    pub(super) fn finish(mut self, topology: Option<Topology>) -> Result<RedisConfig, Error> {
+        if !self.has_app && !self.seen.contains(&"app") {
+            self.refuse("app is missing: add app=<name>, of a-z, 0-9 and '-'");
+        }
+        match (self.client_cert.take(), self.client_key.take()) {
+            (Some(chain), Some(key)) => self.tls_config().client_certificate = Some((chain, key)),
+            (None, None) => {}
+            _ if self.seen.contains(&"client_cert") && self.seen.contains(&"client_key") => {}
+            _ => self.refuse("client_cert and client_key go together"),
+        }
+        if let Some(ca) = self.ca.take() {
+            self.tls_config().ca = Some(ca);
+        }
+        if self.tls {
+            self.tls_config();
+        } else if self.config.tls.is_some() {
+            self.refuse(
+                "ca, client_cert and client_key are for TLS: begin the URL with rediss, or set ssl=true",
+            );
+        }
+        if let Some(topology) = topology {
+            self.config.topology = topology;
+            self.problems.extend(self.config.problems());
+        }
+        refuse_if_any(self.problems)?;
+        Ok(self.config)
+    }
+
+    fn tls_config(&mut self) -> &mut TlsConfig {
+        self.config.tls.get_or_insert_default()
+    }
+}
+
+type Setter = fn(&mut Options, &str) -> Result<(), String>;
+
+/// The options: their names, of which the first is that of the field, and what they do.
+const SETTERS: &[(&[&str], Setter)] = &[
+    (&["app"], |options, value| {
+        // The error of core shows the name, which may be anything in a text that is wrong elsewhere.
+        let app = value.parse().map_err(|_| "is not 1 to 31 of a-z, 0-9 and '-', not beginning with '-'")?;
+        options.config.app = app;
+        options.has_app = true;
+        Ok(())
+    }),
+    (&["username", "user"], |options, value| {
+        options.config.username = text(value);
+        Ok(())
+    }),
+    (&["password"], |options, value| {
+        options.config.password = text(value).map(Secret::from);
+        Ok(())
+    }),
+    (&["database", "db"], |options, value| put(&mut options.config.database, number(value))),
+    (&["sentinel_username"], |options, value| {
+        options.config.sentinel_username = text(value);
+        Ok(())
+    }),
+    (&["sentinel_password"], |options, value| {
+        options.config.sentinel_password = text(value).map(Secret::from);
+        Ok(())
+    }),
+    (&["ca"], |options, value| put(&mut options.ca, pem(value).map(Some))),
+    (&["client_cert"], |options, value| put(&mut options.client_cert, pem(value).map(Some))),
+    (&["client_key"], |options, value| put(&mut options.client_key, pem(value).map(Some))),
+    (&["streams"], |options, value| put(&mut options.config.streams, number::<NonZeroU16>(value))),
+    (&["groups"], |options, value| put(&mut options.config.groups, number(value).map(Some))),
+    (&["key_prefix"], |options, value| put(&mut options.config.key_prefix, Ok(value.to_owned()))),
+    (&["max_retained_bytes"], |options, value| put(&mut options.config.max_retained_bytes, size(value))),
+    (&["max_retained_age"], |options, value| put(&mut options.config.max_retained_age, duration(value))),
+    (&["max_retained_entries"], |options, value| {
+        put(&mut options.config.max_retained_entries, number(value))
+    }),
+    (&["key_expiry"], |options, value| put(&mut options.config.key_expiry, duration(value))),
+    (&["max_payload_bytes"], |options, value| put(&mut options.config.max_payload_bytes, size(value))),
+    (&["liveness"], |options, value| put(&mut options.config.liveness, duration(value))),
+    (&["connect_timeout"], |options, value| put(&mut options.config.connect_timeout, duration(value))),
+    (&["min_backoff"], |options, value| put(&mut options.config.min_backoff, duration(value))),
+    (&["max_backoff"], |options, value| put(&mut options.config.max_backoff, duration(value))),
+    (&["fatal_retry"], |options, value| put(&mut options.config.fatal_retry, duration(value))),
+];
+
+fn put<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *field = value?;
+    Ok(())
+}
+
+/// `name` if it can be an option's name; anything else may be a piece of a password.
+pub(super) fn shown(name: &str) -> &str {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if (1..=32).contains(&name.len()) && name.bytes().all(fits) { name } else { "of that name (not shown)" }
+}
+
+/// An empty user or password is none: `redis://:@host` has neither.
+fn text(value: &str) -> Option<String> {
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+/// A whole number that fits its field.
+pub(super) fn number<T: FromStr>(value: &str) -> Result<T, String> {
+    value.parse().map_err(|_| "is not a whole number of the field's range".into())
+}
+
+/// Bytes: `1048576`, `1MiB` (binary) or `1MB` (decimal).
+pub(super) fn size(value: &str) -> Result<usize, String> {
+    let size: ByteSize = value.trim().parse().map_err(|_| "is not a size such as 64MiB, 1MB or 65536")?;
+    // It saturates.
+    if size.as_u64() == u64::MAX {
+        return Err("is too large a size".into());
+    }
+    usize::try_from(size.as_u64()).map_err(|_| "is too large a size".into())
+}
+
+/// A duration: `90` or `1.5` (seconds), `1500ms`, `1m 30s`, `24h`.
+pub(super) fn duration(value: &str) -> Result<Duration, String> {
+    let value = value.trim();
+    let plain = value.parse::<f64>().ok().map(Duration::try_from_secs_f64);
+    match plain {
+        Some(Ok(seconds)) => Some(seconds),
+        Some(Err(_)) => None,
+        None => humantime::parse_duration(value).ok(),
+    }
+    .ok_or_else(|| "is not a duration such as 500ms, 60s, 5m, or plain seconds".into())
+}
+
+/// PEM, either the text itself or the path of a file that holds it.
+pub(super) fn pem(value: &str) -> Result<Vec<u8>, String> {
+    if value.contains("-----BEGIN ") {
+        return Ok(value.as_bytes().to_vec());
+    }
+    // A PEM file is some kilobytes; a wrong path, such as that of a device, must not fill the memory.
+    let path = Path::new(value);
+    match std::fs::metadata(path) {
+        Ok(file) if !file.is_file() => return Err("is not the path of a file".into()),
+        Ok(file) if file.len() > MAX_PEM_BYTES => return Err("is the path of a file above 1 MiB".into()),
+        _ => {}
+    }
+    std::fs::read(path)
+        .map_err(|error| format!("is not the path of a file that can be read: {}", error.kind()))
+}
+
+const MAX_PEM_BYTES: u64 = 1 << 20;

@@ -1,0 +1,86 @@
+//! Opening: every stream of a group gets into an epoch of the store's very history.
+
+use std::time::SystemTime;
+
+use redis::Value;
+use scaleout_core::{Error, ErrorKind};
+
+use crate::{error::from_redis, group::Group, link::Link, place::Place, track::Head};
+
+/// It runs once per connection, and carries no payload.
+const OPEN: &str = include_str!("open.lua");
+
+/// What a node knows of a stream when it opens it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Known {
+    /// The last entry it saw; a store that has less has forgotten.
+    pub(crate) seen: Place,
+    /// The epoch it appended in last.
+    pub(crate) used: u64,
+    /// The epoch that the store proved to be forked: it holds fewer of this node's frames than it confirmed there.
+    pub(crate) forked: u64,
+}
+
+/// Brings every stream of the group into an epoch of this history, and tells where each stands, in the group's order.
+///
+/// A stream whose history may have been lost or replaced gets a new epoch, by exactly one of the nodes that ask.
+pub(crate) async fn open(group: &Group, link: &Link) -> Result<Vec<Head>, Error> {
+    let (config, keys) = (&group.config, &group.keys);
+    let doing = "opening the streams in Redis";
+    let mut command = redis::cmd("EVAL");
+    command.arg(OPEN).arg(2 + group.lanes.len()).arg(keys.meta()).arg(keys.epoch());
+    for lane in &group.lanes {
+        command.arg(&lane.key);
+    }
+    command.arg(group.layout()).arg(link.identity()).arg(now_micros());
+    command.arg(config.key_expiry.as_secs()).arg(keys.last_prefix());
+    for lane in &group.lanes {
+        let known = lane.known();
+        command.arg(lane.stream.0).arg(known.seen.epoch).arg(known.seen.id).arg(known.used).arg(known.forked);
+    }
+    let answer = link.query(&command).await.map_err(|error| {
+        group.places.note(&error);
+        from_redis(error, doing, config)
+    })?;
+    let malformed = || Error::new(ErrorKind::Unsupported, format!("{doing}: the answer has an unknown form"));
+    let Value::Array(values) = answer else { return Err(malformed()) };
+    let text = |value: &Value| -> Result<String, Error> {
+        redis::from_redis_value_ref(value).map_err(|_| malformed())
+    };
+    if let [first, found] = values.as_slice()
+        && text(first)? == "layout"
+    {
+        let (own, found) = (group.layout(), text(found)?);
+        let problem = format!(
+            "this node's layout differs from the one in Redis: its settings say {own:?}, the store says {found:?}; \
+             all nodes of an app must agree, and another app name begins anew"
+        );
+        return Err(Error::new(ErrorKind::Config, problem));
+    }
+    if values.len() != 4 * group.lanes.len() {
+        return Err(malformed());
+    }
+    let mut heads = Vec::with_capacity(group.lanes.len());
+    for (lane, values) in group.lanes.iter().zip(values.chunks_exact(4)) {
+        let epoch = text(&values[0])?;
+        let last: Place = text(&values[1])?.parse().map_err(|_| malformed())?;
+        let after = match text(&values[2])?.as_str() {
+            "-" => None,
+            after => Some(after.parse().map_err(|_| malformed())?),
+        };
+        if values[3] == Value::Int(1) {
+            let after = after.map(|after: Place| after.to_string());
+            tracing::info!(app = %config.app, stream = lane.stream.0, epoch, after, "opened an epoch");
+        }
+        heads.push(Head { last, after });
+    }
+    Ok(heads)
+}
+
+/// Microseconds, so that two openings on two sides of a split do not get the same epoch.
+///
+/// A clock that is wrong costs nothing: an epoch is greater than every one that the store or the opener knows.
+fn now_micros() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(1)
+}

@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+
+mod backplane;
+mod config;
+mod discover;
+mod entries;
+mod epochs;
+mod error;
+mod group;
+mod keys;
+mod link;
+mod outbox;
+mod place;
+mod reader;
+mod retention;
+mod send;
+mod start;
+#[cfg(test)]
+mod test_server;
+mod track;
+mod writer;
+
+pub use backplane::RedisBackplane;
+pub use config::{Endpoint, RedisConfig, Secret, TlsConfig, Topology};

@@ -1,0 +1,91 @@
+-- Makes sure that every stream of a group is in an epoch of this very history, and tells where each stands.
+--
+-- KEYS: meta, epoch, then each stream.
+-- ARGV: layout, identity of the server, time (us), expiry (s), prefix of the keys of what streams hold of nodes,
+--       then for each stream: its name, epoch and id of the last entry this node saw ('0' '0': none), the epoch this
+--       node appended in last ('0': none), the epoch that it knows to be forked ('0': none).
+-- Answers {'layout', found}, or for each stream: epoch, last id, what the epoch continues ('-': nothing), opened (1, 0).
+local meta, group = KEYS[1], KEYS[2]
+local layout, identity, now, expiry, prefix = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+-- Nodes that sent nothing through a whole epoch of this many seconds are not carried over into the next one.
+local FORGET_AFTER = 3600
+local clock = tonumber(redis.call('TIME')[1])
+
+local found = redis.call('HGET', meta, 'layout')
+if not found then
+  redis.call('HSET', meta, 'layout', layout)
+elseif found ~= layout then
+  return {'layout', found}
+end
+
+local function text(number) return string.format('%.0f', number) end
+
+local function last_id(key)
+  if redis.call('EXISTS', key) == 0 then return nil end
+  local info = redis.call('XINFO', 'STREAM', key)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then
+      local epoch, id = string.match(info[i + 1], '^(%d+)-(%d+)$')
+      return tonumber(epoch), tonumber(id), info[i + 1]
+    end
+  end
+end
+
+-- What the store holds of each node; a 'c' marks what was only carried over from an earlier epoch.
+local function carry(from, to, age)
+  local held, batch = redis.call('HGETALL', from), {}
+  for i = 1, #held, 2 do
+    local node, number = held[i], held[i + 1]
+    local carried = string.sub(number, 1, 1) == 'c'
+    if node ~= '-' and not (carried and age >= FORGET_AFTER) then
+      batch[#batch + 1] = node
+      batch[#batch + 1] = carried and number or 'c' .. number
+    end
+    if #batch >= 1000 or (i + 1 >= #held and #batch > 0) then
+      redis.call('HSET', to, unpack(batch))
+      batch = {}
+    end
+  end
+end
+
+local answer, greatest = {}, 0
+for s = 3, #KEYS do
+  local key, base = KEYS[s], 5 + (s - 3) * 5
+  local name, seen_epoch, seen_id = ARGV[base + 1], tonumber(ARGV[base + 2]), tonumber(ARGV[base + 3])
+  local used, forked = ARGV[base + 4], tonumber(ARGV[base + 5])
+  local recorded = redis.call('HGET', meta, name)
+  local epoch, server, after, since = nil, nil, '-', clock
+  if recorded then
+    epoch, server, after, since = string.match(recorded, '^(%d+) (%S+) (%S+) (%d+)$')
+    epoch, since = tonumber(epoch), tonumber(since)
+  end
+  local last_epoch, last, last_text = last_id(key)
+  local held = prefix .. name .. ':'
+  local has_held = epoch and redis.call('EXISTS', held .. text(epoch)) == 1
+  local is_same = epoch and last_epoch == epoch and has_held and server == identity
+    and epoch >= seen_epoch and epoch ~= forked and not (epoch == seen_epoch and last < seen_id)
+  local opened = 0
+  if not is_same then
+    local next_epoch = math.max(now, (epoch or 0) + 1, seen_epoch + 1, (last_epoch or 0) + 1)
+    local next_held = held .. text(next_epoch)
+    after = last_text or '-'
+    redis.call('XADD', key, text(next_epoch) .. '-0', 'o', identity, 'a', after)
+    redis.call('HSET', next_held, '-', '0')
+    if last_epoch and has_held then carry(held .. text(epoch), next_held, clock - since) end
+    if epoch then redis.call('UNLINK', held .. text(epoch)) end
+    epoch, last_text, opened = next_epoch, text(next_epoch) .. '-0', 1
+    redis.call('HSET', meta, name, text(epoch) .. ' ' .. identity .. ' ' .. after .. ' ' .. text(clock))
+  end
+  -- An append that was refused has left its number in the hash of its epoch.
+  if used ~= '0' and used ~= text(epoch) then redis.call('UNLINK', held .. used) end
+  redis.call('EXPIRE', key, expiry)
+  redis.call('EXPIRE', held .. text(epoch), expiry)
+  greatest = math.max(greatest, epoch)
+  answer[#answer + 1] = text(epoch)
+  answer[#answer + 1] = last_text
+  answer[#answer + 1] = after
+  answer[#answer + 1] = opened
+end
+redis.call('EXPIRE', meta, expiry)
+redis.call('SET', group, text(greatest), 'EX', expiry)
+return answer

@@ -1,0 +1,35 @@
+//! Real servers for the tests of providers: started on free ports of this machine, gone with the test (Unix only).
+//!
+//! A server lives in a folder of its own below the system's folder for temporary files, listens on the loopback
+//! interface alone, and ends with the value that stands for it, also where a test panics.
+//!
+//! ```no_run
+//! use scaleout_testkit::servers::{RedisServer, redis_is_there};
+//!
+//! # async fn example() -> std::io::Result<()> {
+//! if !redis_is_there("a_restart_is_survived") {
+//!     return Ok(());
+//! }
+//! let server = RedisServer::builder().appendonly().start().await?;
+//! println!("connect to {}", server.url());
+//! server.kill();
+//! server.start().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod ca;
+mod ports;
+mod process;
+mod proxy;
+mod redis;
+mod resp;
+
+pub use self::{
+    ca::TestCa,
+    proxy::{Fate, TcpProxy},
+    redis::{
+        RedisCluster, RedisClusterBuilder, RedisSentinels, RedisSentinelsBuilder, RedisServer,
+        RedisServerBuilder, SlotMove, redis_is_there,
+    },
+};

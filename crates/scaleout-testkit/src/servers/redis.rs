@@ -1,0 +1,54 @@
+//! Redis.
+
+mod builder;
+mod cluster;
+mod control;
+mod log;
+mod sentinels;
+mod server;
+mod slots;
+
+use std::{
+    env,
+    io::Write as _,
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+pub use self::{
+    builder::RedisServerBuilder,
+    cluster::{RedisCluster, RedisClusterBuilder, SlotMove},
+    sentinels::{RedisSentinels, RedisSentinelsBuilder},
+    server::RedisServer,
+};
+
+/// The program; Sentinel is the same one.
+const PROGRAM: &str = "redis-server";
+
+/// Whether this machine can start Redis; if not, says aloud that `test` is skipped.
+///
+/// # Panics
+/// Where it cannot, and the environment variable `SCALEOUT_TEST_REQUIRE` is `all` or names `redis` (comma-separated).
+#[must_use]
+pub fn redis_is_there(test: &str) -> bool {
+    static IS_THERE: OnceLock<bool> = OnceLock::new();
+    let is_there = *IS_THERE.get_or_init(|| {
+        let mut command = Command::new(PROGRAM);
+        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    });
+    if !is_there {
+        let required = env::var("SCALEOUT_TEST_REQUIRE").unwrap_or_default();
+        let is_required = required.split(',').any(|entry| entry == "all" || entry == "redis");
+        assert!(
+            !is_required,
+            "{test} was skipped for want of {PROGRAM}, and SCALEOUT_TEST_REQUIRE demands it"
+        );
+        // Past the test harness, which would keep it to itself: a skipped test passes.
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: {test}, for want of {PROGRAM}; `cargo xtask test` installs it"
+        );
+    }
+    is_there
+}

@@ -1,0 +1,222 @@
+//! A standalone server.
+
+use std::{fs, panic, time::Duration};
+
+use redis::Value;
+use scaleout_testkit::servers::{RedisServer, redis_is_there};
+use tokio::time::timeout;
+
+use crate::{MOMENT, connect, eventually, run, runs, text};
+
+#[tokio::test]
+async fn a_server_is_gone_with_its_value() {
+    if !redis_is_there("a_server_is_gone_with_its_value") {
+        return;
+    }
+    let server = RedisServer::builder().start().await.unwrap();
+    let (pid, folder) = (server.pid().unwrap(), server.folder().to_owned());
+    assert!(runs(pid) && folder.exists());
+    server.freeze().unwrap();
+    drop(server);
+    assert!(!runs(pid) && !folder.exists());
+}
+
+#[tokio::test]
+async fn a_server_is_gone_after_a_panic() {
+    if !redis_is_there("a_server_is_gone_after_a_panic") {
+        return;
+    }
+    let server = RedisServer::builder().start().await.unwrap();
+    let (pid, folder) = (server.pid().unwrap(), server.folder().to_owned());
+    let test = tokio::spawn(async move {
+        let _server = server;
+        // Not `panic!`, whose message would stand in the output as if this test had failed.
+        panic::resume_unwind(Box::new(()));
+    });
+    assert!(test.await.unwrap_err().is_panic());
+    assert!(!runs(pid) && !folder.exists());
+}
+
+#[tokio::test]
+async fn many_servers_start_at_once() {
+    if !redis_is_there("many_servers_start_at_once") {
+        return;
+    }
+    let starts = (0..8).map(|_| RedisServer::builder().start());
+    for server in futures_util::future::join_all(starts).await {
+        let server = server.unwrap();
+        let mut connection = connect(server.url()).await.unwrap();
+        run(&mut connection, &format!("SET port {}", server.port())).await.unwrap();
+        assert_eq!(server.command(&["GET", "port"]).await.unwrap(), text(&server.port().to_string()));
+        let pid = server.info("process_id").await.unwrap().unwrap();
+        assert_eq!(pid, server.pid().unwrap().to_string());
+    }
+}
+
+#[tokio::test]
+async fn data_survive_a_kill_only_with_an_append_only_file() {
+    if !redis_is_there("data_survive_a_kill_only_with_an_append_only_file") {
+        return;
+    }
+    for keeps in [true, false] {
+        let builder = RedisServer::builder();
+        let builder = if keeps { builder.appendonly() } else { builder };
+        let server = builder.start().await.unwrap();
+        let (port, pid) = (server.port(), server.pid());
+        server.command(&["SET", "key", "value"]).await.unwrap();
+        server.kill();
+        assert!(server.pid().is_none() && connect(server.url()).await.is_err());
+        server.start().await.unwrap();
+        assert_eq!(server.port(), port);
+        assert_ne!(server.pid(), pid);
+        let expected = if keeps { text("value") } else { Value::Nil };
+        assert_eq!(server.command(&["GET", "key"]).await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_restart_keeps_or_loses_what_it_is_told_to() {
+    if !redis_is_there("a_restart_keeps_or_loses_what_it_is_told_to") {
+        return;
+    }
+    let server = RedisServer::builder().appendonly().start().await.unwrap();
+    server.command(&["SET", "key", "value"]).await.unwrap();
+    server.restart().await.unwrap();
+    assert_eq!(server.command(&["GET", "key"]).await.unwrap(), text("value"));
+    server.restart_empty().await.unwrap();
+    assert_eq!(server.command(&["GET", "key"]).await.unwrap(), Value::Nil);
+}
+
+#[tokio::test]
+async fn a_frozen_server_answers_when_it_is_thawed() {
+    if !redis_is_there("a_frozen_server_answers_when_it_is_thawed") {
+        return;
+    }
+    let server = RedisServer::builder().start().await.unwrap();
+    let mut connection = connect(server.url()).await.unwrap();
+    server.freeze().unwrap();
+    let mut ping = std::pin::pin!(run(&mut connection, "PING"));
+    assert!(timeout(MOMENT, &mut ping).await.is_err());
+    server.thaw().unwrap();
+    ping.await.unwrap();
+}
+
+#[tokio::test]
+async fn credentials_are_asked_for() {
+    if !redis_is_there("credentials_are_asked_for") {
+        return;
+    }
+    let lines = ["user alice on >wonder ~app:* +@all", "ACL SETUSER bob on >builder ~* +get"];
+    let server = RedisServer::builder().requirepass("secret").acl(lines).start().await.unwrap();
+    let with = |credentials: &str| format!("redis://{credentials}127.0.0.1:{}", server.port());
+    let error = |result: Result<Value, redis::RedisError>| result.unwrap_err().code().unwrap().to_owned();
+
+    assert_eq!(error(run(&mut connect(with("")).await.unwrap(), "PING").await), "NOAUTH");
+    assert!(connect(with(":wrong@")).await.is_err());
+    run(&mut connect(with(":secret@")).await.unwrap(), "PING").await.unwrap();
+    let mut alice = connect(with("alice:wonder@")).await.unwrap();
+    run(&mut alice, "SET app:1 x").await.unwrap();
+    assert_eq!(error(run(&mut alice, "SET other x").await), "NOPERM");
+    let mut bob = connect(with("bob:builder@")).await.unwrap();
+    assert_eq!(error(run(&mut bob, "SET app:1 x").await), "NOPERM");
+}
+
+#[tokio::test]
+async fn the_default_user_can_be_switched_off() {
+    if !redis_is_there("the_default_user_can_be_switched_off") {
+        return;
+    }
+    let server = RedisServer::builder().acl(["default off"]).start().await.unwrap();
+    assert!(run(&mut connect(server.url()).await.unwrap(), "PING").await.is_err());
+    server.command(&["PING"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_listens_on_a_unix_socket() {
+    if !redis_is_there("a_server_listens_on_a_unix_socket") {
+        return;
+    }
+    let server = RedisServer::builder().start().await.unwrap();
+    let url = format!("redis+unix://{}", server.unix_socket_path().display());
+    run(&mut connect(url).await.unwrap(), "PING").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_start_says_why() {
+    if !redis_is_there("a_server_that_cannot_start_says_why") {
+        return;
+    }
+    let error = RedisServer::builder().config("maxmemory", "some").start().await.unwrap_err();
+    assert!(error.to_string().contains("maxmemory some"), "{error}");
+}
+
+#[tokio::test]
+async fn settings_reach_the_server() {
+    if !redis_is_there("settings_reach_the_server") {
+        return;
+    }
+    let server = RedisServer::builder().config("maxmemory", "3mb").start().await.unwrap();
+    assert_eq!(server.info("maxmemory").await.unwrap().unwrap(), (3 * 1024 * 1024).to_string());
+    // Tests may use `DEBUG`.
+    server.command(&["DEBUG", "SLEEP", "0"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_control_connection_is_made_anew() {
+    if !redis_is_there("the_control_connection_is_made_anew") {
+        return;
+    }
+    let server = RedisServer::builder().start().await.unwrap();
+    server.command(&["CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "NO"]).await.unwrap();
+    server.command(&["PING"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_last_frames_are_forgotten() {
+    if !redis_is_there("the_last_frames_are_forgotten") {
+        return;
+    }
+    let server = RedisServer::builder().appendonly().start().await.unwrap();
+    let mut connection = connect(server.url()).await.unwrap();
+    let (stream, last, meta) =
+        ("scaleout:{chat:0}:stream:0", "scaleout:{chat:0}:last:0:5", "scaleout:{chat:0}:meta");
+    // As a script does it.
+    let open = "redis.call('XADD', KEYS[1], '5-0', 'o', 'x') redis.call('HSET', KEYS[2], '0', 'run')";
+    let opening = redis::cmd("EVAL").arg(open).arg(2).arg(stream).arg(meta).to_owned();
+    opening.query_async::<()>(&mut connection).await.unwrap();
+    for number in 1..=5 {
+        let mut frame = redis::pipe();
+        frame.atomic();
+        let xadd = ["XADD", stream, "NOMKSTREAM", "MINID", "~", "4-0", "5-*", "f", "payload"];
+        xadd.iter().skip(1).fold(frame.cmd(xadd[0]), |command, word| command.arg(word));
+        frame.cmd("HSET").arg(last).arg("node").arg(number);
+        frame.query_async::<()>(&mut connection).await.unwrap();
+    }
+    server.command(&["SET", "other", "kept"]).await.unwrap();
+
+    assert_eq!(server.forget_last(2).await.unwrap(), 2);
+    let mut connection = connect(server.url()).await.unwrap();
+    // The opening and three frames.
+    assert_eq!(run(&mut connection, &format!("XLEN {stream}")).await.unwrap(), Value::Int(4));
+    assert_eq!(run(&mut connection, &format!("HGET {last} node")).await.unwrap(), text("3"));
+    assert_eq!(run(&mut connection, &format!("HGET {meta} 0")).await.unwrap(), text("run"));
+    assert_eq!(run(&mut connection, "GET other").await.unwrap(), text("kept"));
+    // The server goes on where the cut file ends.
+    let next = run(&mut connection, &format!("XADD {stream} 5-* f x")).await.unwrap();
+    assert_eq!(next, text("5-4"));
+
+    assert_eq!(server.forget_last(9).await.unwrap(), 4);
+    assert_eq!(server.command(&["XLEN", stream]).await.unwrap(), Value::Int(1));
+}
+
+#[tokio::test]
+async fn a_stopped_server_ends_by_itself() {
+    if !redis_is_there("a_stopped_server_ends_by_itself") {
+        return;
+    }
+    let server = RedisServer::builder().start().await.unwrap();
+    timeout(Duration::from_secs(20), server.stop()).await.unwrap().unwrap();
+    let log = fs::read_to_string(server.folder().join("log")).unwrap();
+    assert!(log.contains("SIGTERM"), "{log}");
+    eventually("it starts again", async || server.start().await.is_ok()).await;
+}
