@@ -1,12 +1,15 @@
 //! What a user can set on a Redis backplane.
 
 mod client;
+mod dotnet;
 mod options;
+#[cfg(feature = "serde")]
+mod serde;
 mod tls;
 mod topology;
 mod url;
 
-use std::{num::NonZeroU16, time::Duration};
+use std::{num::NonZeroU16, str::FromStr, time::Duration};
 
 use scaleout_core::{AppName, Error, ErrorKind};
 
@@ -19,6 +22,52 @@ pub use self::{
 ///
 /// `app`, `streams`, `groups` and `key_prefix` are the layout: all nodes of an app must agree on them, and a node
 /// that does not is refused with both values. `Debug` shows no secrets.
+///
+/// # Text forms
+///
+/// | Servers | URL |
+/// | --- | --- |
+/// | one | `redis://[user:password@]host[:port][/database]?app=chat` |
+/// | one, by a unix socket | `redis+unix:///path/to.sock?app=chat&database=0` |
+/// | a master that sentinels know | `redis+sentinel://[user:password@]host[:port],host[:port]/master[/database]?app=chat` |
+/// | a Cluster | `redis+cluster://[user:password@]host[:port],host[:port]?app=chat` |
+///
+/// `rediss` instead of `redis` is TLS; `valkey` and `valkeys` mean the same two. Options of the query are named as the
+/// fields, which are described below: `app` (required), `username`, `password`, `database` (or `db`),
+/// `sentinel_username`, `sentinel_password`, `streams`, `groups`, `key_prefix`, `max_retained_bytes`,
+/// `max_retained_age`, `max_retained_entries`, `key_expiry`, `max_payload_bytes`, `liveness`, `connect_timeout`,
+/// `min_backoff`, `max_backoff`, `fatal_retry`; and of [`TlsConfig`], `ca`, `client_cert` and `client_key`, each PEM or
+/// the path of a PEM file, which is read at once. A size is `64MiB`, `1MB` or plain bytes; a duration is `500ms`,
+/// `1m 30s` or plain seconds. User, password and values are percent-decoded; a `+` is a plus.
+///
+/// The form of StackExchange.Redis is understood too: `host:6380,host2:6380,ssl=true,password=…,app=chat`. Of its
+/// options, `ssl`, `user`, `password`, `defaultDatabase`, `connectTimeout` (in ms) and `serviceName` (the sentinels'
+/// master) mean what they mean there, and all of the above can be added. Several hosts without `serviceName` are a
+/// Cluster. `abortConnect`, `allowAdmin`, `asyncTimeout`, `configChannel`, `configCheckSeconds`, `connectRetry`,
+/// `heartbeatConsistencyChecks`, `heartbeatInterval`, `highIntegrity`, `includeDetailInExceptions`,
+/// `includePerformanceCountersInExceptions`, `keepAlive`, `libName`, `name`, `preserveAsyncOrder`, `protocol`,
+/// `resolveDns`, `responseTimeout`, `setlib`, `syncTimeout`, `tieBreaker`, `version` and `writeBuffer` change nothing.
+/// `sslHost` must be the host of all endpoints, `sslProtocols` hold `tls12`, `checkCertificateRevocation` be `false`,
+/// `proxy` be `none`.
+///
+/// An option that is unknown, or given twice, is refused in either form.
+///
+/// ```
+/// # fn main() -> Result<(), scaleout_core::Error> {
+/// use std::time::Duration;
+///
+/// use scaleout_redis::{Endpoint, RedisConfig, Topology};
+///
+/// let config: RedisConfig = "redis://:secret@cache.example/2?app=chat&max_retained_age=5m".parse()?;
+/// assert_eq!(config.topology, Topology::Standalone(Endpoint::tcp("cache.example", 6379)));
+/// assert_eq!(config.max_retained_age, Duration::from_secs(300));
+///
+/// let same: RedisConfig =
+///     "cache.example,password=secret,defaultDatabase=2,app=chat,max_retained_age=5m".parse()?;
+/// assert_eq!(config, same);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct RedisConfig {
@@ -284,6 +333,23 @@ impl RedisConfig {
             "fatal_retry is 0: a wrong password would be tried in a busy loop",
         );
         refuse(self.fatal_retry > 24 * HOUR, "fatal_retry is above 24 hours");
+    }
+}
+
+impl FromStr for RedisConfig {
+    type Err = Error;
+
+    /// Reads a URL, or the form of StackExchange.Redis; both are described [above](RedisConfig#text-forms).
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config), with every problem in one line, none of which shows a value.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let text = text.trim();
+        // A password of the other form may well hold `://`.
+        let is_url = text.split_once("://").is_some_and(|(scheme, _)| {
+            scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+        });
+        if is_url { url::parse(text) } else { dotnet::parse(text) }
     }
 }
 

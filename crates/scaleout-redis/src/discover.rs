@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, ServerErrorKind, Value};
+use redis::{AsyncConnectionConfig, Cmd, RedisError, ServerErrorKind, Value};
 use scaleout_core::{Error, ErrorKind};
 
 use crate::{
@@ -102,9 +102,8 @@ impl Places {
 async fn master_of(config: &RedisConfig, sentinel: &Endpoint, master: &str) -> Result<Endpoint, Error> {
     let mut command = redis::cmd("SENTINEL");
     command.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
-    let client = config.client(sentinel, true)?;
     let doing = "asking a sentinel for the master";
-    let answer = ask(config, &client, &command, doing).await?;
+    let answer = ask(config, sentinel, true, &command, doing).await?;
     let address: Option<(String, u16)> =
         redis::from_redis_value(answer).map_err(|error| from_redis(error.into(), doing, config))?;
     let Some((host, port)) = address else {
@@ -120,11 +119,11 @@ async fn owner_of(
     node: &Endpoint,
     key: &str,
 ) -> Result<(Endpoint, Vec<Endpoint>), Error> {
-    let client = config.client(node, false)?;
     let doing = "asking a Redis Cluster for its slots";
-    let slot = ask(config, &client, redis::cmd("CLUSTER").arg("KEYSLOT").arg(key), doing).await?;
+    let slot = ask(config, node, false, redis::cmd("CLUSTER").arg("KEYSLOT").arg(key), doing).await?;
     let Value::Int(slot) = slot else { return Err(malformed(doing)) };
-    let Value::Array(ranges) = ask(config, &client, redis::cmd("CLUSTER").arg("SLOTS"), doing).await? else {
+    let Value::Array(ranges) = ask(config, node, false, redis::cmd("CLUSTER").arg("SLOTS"), doing).await?
+    else {
         return Err(malformed(doing));
     };
     let (mut owner, mut nodes) = (None, Vec::new());
@@ -157,15 +156,17 @@ async fn owner_of(
     Ok((owner, nodes))
 }
 
-async fn ask(config: &RedisConfig, client: &Client, command: &Cmd, doing: &str) -> Result<Value, Error> {
-    let settings = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(config.connect_timeout))
-        .set_response_timeout(Some(config.connect_timeout));
-    let asked = async {
-        let mut connection = client.get_multiplexed_async_connection_with_config(&settings).await?;
-        connection.send_packed_command(command).await?.extract_error()
-    };
-    asked.await.map_err(|error| from_redis(error, doing, config))
+async fn ask(
+    config: &RedisConfig,
+    node: &Endpoint,
+    is_sentinel: bool,
+    command: &Cmd,
+    doing: &str,
+) -> Result<Value, Error> {
+    let settings = AsyncConnectionConfig::new().set_response_timeout(Some(config.connect_timeout));
+    let mut connection = config.connect(node, is_sentinel, settings).await?;
+    let answer = connection.send_packed_command(command).await.and_then(Value::extract_error);
+    answer.map_err(|error| from_redis(error, doing, config))
 }
 
 fn malformed(doing: &str) -> Error {

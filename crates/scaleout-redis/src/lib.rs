@@ -15,6 +15,8 @@ mod reader;
 mod retention;
 mod send;
 mod start;
+#[cfg(test)]
+mod test_server;
 mod track;
 mod writer;
 

@@ -39,13 +39,9 @@ impl Link {
         name: &str,
         replaces: Option<&Replaced>,
     ) -> Result<Self, Error> {
-        let client = config.client(&target.endpoint, false)?;
-        let settings = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(config.connect_timeout))
-            .set_response_timeout(Some(response_timeout(config.liveness)));
-        let connecting = client.get_multiplexed_async_connection_with_config(&settings);
-        let connection =
-            connecting.await.map_err(|error| from_redis(error, "connecting to Redis", config))?;
+        let settings =
+            AsyncConnectionConfig::new().set_response_timeout(Some(response_timeout(config.liveness)));
+        let connection = config.connect(&target.endpoint, false, settings).await?;
         let mut link = Self { connection, asking: target.asking, client: None, identity: "".into() };
         link.greet(config, name, replaces).await?;
         Ok(link)

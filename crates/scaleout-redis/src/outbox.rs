@@ -11,7 +11,9 @@ use scaleout_core::Event;
 use tokio::sync::Notify;
 
 /// Events that may wait before a reception counts as slow, and its stream is not read for it.
-const ROOM: usize = 128;
+const MAX_EVENTS: usize = 128;
+/// The same for the bytes of their payloads. What one read brings may come on top.
+const MAX_BYTES: usize = 4 << 20;
 
 /// A queue between a reader and one reception; each side sees when the other is gone.
 ///
@@ -26,9 +28,13 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 struct Inner {
     events: VecDeque<Event>,
+    /// Of their payloads.
+    bytes: usize,
     waker: Option<Waker>,
     /// The reader waits for room.
     starved: bool,
+    /// The reader waited for room, and was told that there is.
+    has_room_again: bool,
     /// Nothing will be added.
     ended: bool,
     /// Nobody takes events any more.
@@ -40,18 +46,18 @@ impl Outbox {
         Arc::new(Self { inner: Mutex::default(), changed })
     }
 
-    /// How many payloads may be read for it; 0 asks to be told of more.
+    /// Whether `wanted` payloads may be read for it; if not, the reader is told once half of the bounds is free.
     pub(crate) fn room(&self, wanted: usize) -> bool {
         let mut inner = self.lock();
-        let has_room = inner.events.len() + wanted <= ROOM || inner.events.is_empty();
+        let has_room = inner.events.len() + wanted <= MAX_EVENTS && inner.bytes <= MAX_BYTES;
         inner.starved = !has_room;
+        inner.has_room_again = false;
         has_room
     }
 
     /// Whether the reader waits for room that there is now.
     pub(crate) fn has_room_again(&self) -> bool {
-        let inner = self.lock();
-        inner.starved && inner.events.len() <= ROOM / 2
+        self.lock().has_room_again
     }
 
     pub(crate) fn push(&self, events: &mut Vec<Event>) {
@@ -61,6 +67,7 @@ impl Outbox {
         let waker = {
             let mut inner = self.lock();
             if !inner.dropped {
+                inner.bytes += events.iter().map(bytes_of).sum::<usize>();
                 inner.events.extend(events.drain(..));
             }
             inner.waker.take()
@@ -75,7 +82,7 @@ impl Outbox {
     pub(crate) fn fault(&self, error: scaleout_core::Error) {
         {
             let mut inner = self.lock();
-            if inner.events.len() >= ROOM && matches!(inner.events.back(), Some(Event::Faulted(_))) {
+            if inner.events.len() >= MAX_EVENTS && matches!(inner.events.back(), Some(Event::Faulted(_))) {
                 inner.events.pop_back();
             }
         }
@@ -87,6 +94,7 @@ impl Outbox {
             let mut inner = self.lock();
             inner.ended = true;
             inner.events.clear();
+            inner.bytes = 0;
             inner.waker.take()
         };
         if let Some(waker) = waker {
@@ -104,6 +112,19 @@ impl Outbox {
     }
 }
 
+impl Inner {
+    fn is_half_empty(&self) -> bool {
+        self.events.len() <= MAX_EVENTS / 2 && self.bytes <= MAX_BYTES / 2
+    }
+}
+
+fn bytes_of(event: &Event) -> usize {
+    match event {
+        Event::Payload { bytes, .. } => bytes.len(),
+        Event::Opened { .. } | Event::Faulted(_) => 0,
+    }
+}
+
 /// The receiving side; dropping it ends the reception.
 #[derive(Debug)]
 pub(crate) struct Events(pub(crate) Arc<Outbox>);
@@ -114,7 +135,11 @@ impl Stream for Events {
     fn poll_next(self: std::pin::Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
         let mut inner = self.0.lock();
         if let Some(event) = inner.events.pop_front() {
-            let has_room_again = inner.starved && inner.events.len() == ROOM / 2;
+            inner.bytes -= bytes_of(&event);
+            let has_room_again = inner.starved && inner.is_half_empty();
+            // Once is enough: the reader looks for itself.
+            inner.starved &= !has_room_again;
+            inner.has_room_again |= has_room_again;
             drop(inner);
             if has_room_again {
                 self.0.changed.notify_one();

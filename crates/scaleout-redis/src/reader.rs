@@ -36,6 +36,9 @@ const MAX_COUNT: usize = 64;
 /// Bytes that an answer should hold about at most, by the sizes seen so far.
 const ANSWER_BYTES: usize = 1 << 20;
 
+/// What an entry is taken to hold before any was seen: many streams at once must not make an answer of gigabytes.
+const FIRST_ENTRY_BYTES: usize = 4 << 10;
+
 /// After how many looks at an idle server what is too old is dropped by a node that does not publish.
 const TRIM_BEATS: u32 = 4;
 
@@ -161,7 +164,7 @@ impl Reader {
     fn new(group: Arc<Group>) -> Self {
         let lanes = group.lanes.iter().enumerate().map(|(index, lane)| (lane.key.clone(), index)).collect();
         let receptions = group.lanes.iter().map(|_| Vec::new()).collect();
-        Self { group, receptions, lanes, heads: Vec::new(), epoch: 0, entry_bytes: 0 }
+        Self { group, receptions, lanes, heads: Vec::new(), epoch: 0, entry_bytes: FIRST_ENTRY_BYTES }
     }
 
     fn all(&self) -> impl Iterator<Item = &Reception> {
@@ -355,8 +358,8 @@ impl Reader {
                 }
             }
         }
-        if count > 0 {
-            self.entry_bytes = (3 * self.entry_bytes + bytes / count) / 4;
+        if let Some(size) = bytes.checked_div(count) {
+            self.entry_bytes = (3 * self.entry_bytes + size) / 4;
         }
     }
 

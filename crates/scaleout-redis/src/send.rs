@@ -191,8 +191,13 @@ impl Group {
         for answer in [multi, queued, counted] {
             answer.extract_error().map_err(|error| self.failed(writer, error, doing))?;
         }
-        let executed = executed.extract_error().map_err(|error| self.failed(writer, error, doing))?;
-        let Value::Array(results) = executed else { return Err(unknown()) };
+        let results = match executed {
+            Value::Array(results) => results,
+            other => {
+                other.extract_error().map_err(|error| self.failed(writer, error, doing))?;
+                return Err(unknown());
+            }
+        };
         let mut results = results.into_iter();
         let id = match results.next().unwrap_or(Value::Nil).extract_error() {
             Ok(Value::Nil) => return Ok(Appended::Refused),
@@ -262,5 +267,5 @@ fn is_stale(error: &Error) -> bool {
 
 /// Redis has no code for it, only the text.
 fn is_older_epoch(error: &RedisError) -> bool {
-    error.detail().is_some_and(|detail| detail.contains("equal or smaller than the target stream top item"))
+    error.to_string().contains("equal or smaller than the target stream top item")
 }

@@ -1,5 +1,7 @@
 //! From the entries of a stream to the events of a reception, as a plain value.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use scaleout_core::{Epoch, Event, PayloadId};
 
@@ -49,13 +51,16 @@ pub(crate) struct Track {
     stand: Option<Place>,
     /// The epoch of the last `Opened` on this link.
     told: Option<u64>,
-    /// Whether any `Opened` was told, on any link.
-    began: bool,
+    /// Epochs that were told, or that these continue, as far as they are remembered.
+    past: VecDeque<u64>,
 }
+
+/// Epochs of the past that a reception remembers.
+const PAST: usize = 64;
 
 impl Track {
     pub(crate) fn new() -> Self {
-        Self { stand: None, told: None, began: false }
+        Self { stand: None, told: None, past: VecDeque::new() }
     }
 
     pub(crate) fn stand(&self) -> Option<Place> {
@@ -99,16 +104,33 @@ impl Track {
     }
 
     fn open(&mut self, epoch: u64, after: Option<Place>, head: Head, events: &mut Vec<Event>) {
-        // An epoch that continues nothing: what it forgot was perhaps never read here, and nothing else shows it.
-        let forgot = self.began && after.is_none() && self.stand.is_some_and(|stand| stand.epoch < epoch);
+        let hides = self.hides_loss(epoch, after);
         self.told = Some(epoch);
-        self.began = true;
+        for epoch in after.map(|after| after.epoch).into_iter().chain([epoch]) {
+            if !self.past.contains(&epoch) {
+                self.past.push_back(epoch);
+            }
+        }
+        self.past.drain(..self.past.len().saturating_sub(PAST));
         events.push(Event::Opened {
             epoch: Epoch(epoch),
             after: after.map(Place::position),
             head: (Epoch(head.last.epoch), Some(PayloadId(head.last.id))),
-            unbroken: !forgot,
+            unbroken: !hides,
         });
+    }
+
+    /// Whether entries may be missing behind the stand which no id will show.
+    fn hides_loss(&self, epoch: u64, after: Option<Place>) -> bool {
+        let Some(stand) = self.stand.filter(|stand| !self.past.is_empty() && stand.epoch < epoch) else {
+            return false;
+        };
+        match after {
+            // It continues nothing: what it forgot was perhaps never read here.
+            None => true,
+            // It continues an epoch that began elsewhere meanwhile, with ids that come before those read here.
+            Some(after) => after.epoch < stand.epoch && !self.past.contains(&after.epoch),
+        }
     }
 }
 
@@ -179,6 +201,20 @@ mod tests {
         let mut fresh = Track::new();
         fresh.begin(Place::START);
         assert_eq!(run(&mut fresh, head, &[opening(9, None)]), ["9 after -", "0"]);
+    }
+
+    #[test]
+    fn what_a_slow_clock_began_behind_the_stand_is_told_as_broken() {
+        let mut track = Track::new();
+        track.begin(place(5, 3));
+        let head = Head { last: place(5, 3), after: Some(place(4, 9)) };
+        assert_eq!(run(&mut track, head, &[]), ["5 after 4-9"]);
+        // After a flush somebody opened epoch 2, appended there, and then this node opened 6.
+        let head = Head { last: place(6, 0), after: Some(place(2, 7)) };
+        assert_eq!(run(&mut track, head, &[opening(6, Some(place(2, 7)))]), ["6 after 2-7, broken", "0"]);
+        // A fork that goes back to an epoch this node knows hides nothing.
+        let head = Head { last: place(7, 0), after: Some(place(4, 8)) };
+        assert_eq!(run(&mut track, head, &[opening(7, Some(place(4, 8)))]), ["7 after 4-8", "0"]);
     }
 
     #[test]

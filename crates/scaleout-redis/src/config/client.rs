@@ -2,51 +2,132 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::{
-    Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
+    RedisError, RedisResult, Value,
+    aio::MultiplexedConnection,
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
-use scaleout_core::Error;
+use scaleout_core::{Error, ErrorKind};
+use tokio::time::timeout;
 
 use crate::{
-    config::{Endpoint, RedisConfig, TlsConfig},
+    config::{Endpoint, RedisConfig, Secret, TlsConfig},
     error::from_redis,
 };
 
 impl RedisConfig {
-    /// A client for one server, or with `for_sentinel` for one sentinel. It does no I/O.
+    /// A client for one server, or with `for_sentinel` for one sentinel, which logs in by itself. It does no I/O.
+    ///
+    /// It takes whatever the server answers to a login for a wrong password, such as that it has too many clients:
+    /// [`connect`](Self::connect) tells these apart.
     pub(crate) fn client(&self, endpoint: &Endpoint, for_sentinel: bool) -> Result<Client, Error> {
-        let address = match (endpoint, &self.tls) {
-            (Endpoint::Unix(path), _) => ConnectionAddr::Unix(path.clone()),
-            (Endpoint::Tcp { host, port }, None) => ConnectionAddr::Tcp(host.clone(), *port),
-            (Endpoint::Tcp { host, port }, Some(_)) => {
-                ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None }
-            }
-        };
-        let (username, password, database) = if for_sentinel {
-            (&self.sentinel_username, &self.sentinel_password, 0)
-        } else {
-            (&self.username, &self.password, self.database)
-        };
+        let (username, password, database) = self.login(for_sentinel);
         let mut login = RedisConnectionInfo::default()
             .set_db(i64::from(database))
-            .set_lib_name("scaleout", env!("CARGO_PKG_VERSION"));
+            .set_lib_name(LIBRARY_NAME, env!("CARGO_PKG_VERSION"));
         if let Some(username) = username {
             login = login.set_username(username);
         }
         if let Some(password) = password {
             login = login.set_password(password.expose());
         }
+        self.client_with(endpoint, login)
+    }
 
+    /// A connection to one server, or with `for_sentinel` to one sentinel, logged in within `connect_timeout`.
+    ///
+    /// # Cancel safety
+    /// A connection that is being made is dropped.
+    pub(crate) async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        for_sentinel: bool,
+        connection: AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, Error> {
+        // A server tells that it refuses the client's certificate only after the handshake; the client's own set-up
+        // reads that, and an idle connection does not. It holds nothing but commands whose answer is ignored.
+        let set_up = match self.tls {
+            Some(_) => RedisConnectionInfo::default(),
+            None => RedisConnectionInfo::default().set_skip_set_lib_name(),
+        };
+        let client = self.client_with(endpoint, set_up)?;
+        // One time-out for all of it.
+        let connection = connection.set_connection_timeout(None);
+        let connect = async {
+            let failed = |error| from_redis(error, &format!("connecting to {endpoint}"), self);
+            let connection =
+                client.get_multiplexed_async_connection_with_config(&connection).await.map_err(failed)?;
+            self.log_in(&connection, for_sentinel)
+                .await
+                .map_err(|error| from_redis(error, &format!("logging in to {endpoint}"), self))?;
+            Ok(connection)
+        };
+        timeout(self.connect_timeout, connect).await.unwrap_or_else(|_| {
+            Err(Error::new(
+                ErrorKind::Timeout,
+                format!("connecting to {endpoint}: not done within connect_timeout"),
+            ))
+        })
+    }
+
+    async fn log_in(&self, connection: &MultiplexedConnection, for_sentinel: bool) -> RedisResult<()> {
+        let (username, password, database) = self.login(for_sentinel);
+        let mut commands = Vec::new();
+        if let Some(password) = password {
+            commands.push(redis::cmd("AUTH").arg(username).arg(password.expose()).take());
+        }
+        if database != 0 {
+            commands.push(redis::cmd("SELECT").arg(database).take());
+        }
+        let needed = commands.len();
+        // For whoever looks at CLIENT LIST. Redis knows it from 7.2 on, and an ACL may forbid it.
+        for (name, value) in [("LIB-NAME", LIBRARY_NAME), ("LIB-VER", env!("CARGO_PKG_VERSION"))] {
+            commands.push(redis::cmd("CLIENT").arg("SETINFO").arg(name).arg(value).take());
+        }
+
+        // At once, yet not as one request: a server that refuses the connection answers to the first, and closes.
+        let answers = commands.iter().map(|command| {
+            let mut connection = connection.clone();
+            async move { command.query_async::<Value>(&mut connection).await }
+        });
+        for (index, answer) in join_all(answers).await.into_iter().enumerate() {
+            let may_fail = |error: &RedisError| {
+                index >= needed && matches!(error.code(), Some("ERR" | "NOAUTH" | "NOPERM"))
+            };
+            answer.map(drop).or_else(|error| if may_fail(&error) { Ok(()) } else { Err(error) })?;
+        }
+        Ok(())
+    }
+
+    /// User, password and database.
+    fn login(&self, for_sentinel: bool) -> (Option<&str>, Option<&Secret>, u32) {
+        if for_sentinel {
+            (self.sentinel_username.as_deref(), self.sentinel_password.as_ref(), 0)
+        } else {
+            (self.username.as_deref(), self.password.as_ref(), self.database)
+        }
+    }
+
+    fn client_with(&self, endpoint: &Endpoint, login: RedisConnectionInfo) -> Result<Client, Error> {
+        let (address, tls) = match (endpoint, &self.tls) {
+            (Endpoint::Unix(path), _) => (ConnectionAddr::Unix(path.clone()), None),
+            (Endpoint::Tcp { host, port }, None) => (ConnectionAddr::Tcp(host.clone(), *port), None),
+            (Endpoint::Tcp { host, port }, Some(tls)) => {
+                let (host, port) = (host.clone(), *port);
+                (ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }, Some(tls))
+            }
+        };
         let failed = |error| from_redis(error, "setting up the client", self);
         let info = address
             .into_connection_info()
             .map_err(failed)?
             .set_tcp_settings(self.tcp_settings())
             .set_redis_settings(login);
-        match (endpoint, &self.tls) {
-            (Endpoint::Tcp { .. }, Some(tls)) => open_with_tls(info, tls),
-            _ => Client::open(info),
+        match tls {
+            Some(tls) => open_with_tls(info, tls),
+            None => Client::open(info),
         }
         .map_err(failed)
     }
@@ -62,7 +143,7 @@ impl RedisConfig {
 }
 
 #[cfg(feature = "tls")]
-fn open_with_tls(info: redis::ConnectionInfo, tls: &TlsConfig) -> redis::RedisResult<Client> {
+fn open_with_tls(info: ConnectionInfo, tls: &TlsConfig) -> RedisResult<Client> {
     use rustls::crypto::{CryptoProvider, ring};
 
     // The client takes the provider of the process, and panics where two are compiled in and none is chosen.
@@ -78,10 +159,15 @@ fn open_with_tls(info: redis::ConnectionInfo, tls: &TlsConfig) -> redis::RedisRe
 }
 
 #[cfg(not(feature = "tls"))]
-fn open_with_tls(_: redis::ConnectionInfo, _: &TlsConfig) -> redis::RedisResult<Client> {
+fn open_with_tls(_: ConnectionInfo, _: &TlsConfig) -> RedisResult<Client> {
     Err((redis::ErrorKind::InvalidClientConfig, "scaleout-redis was built without its feature `tls`").into())
 }
+
+const LIBRARY_NAME: &str = "scaleout";
 
 /// The liveness probe notices a dead server long before; this keeps what stands between from forgetting the link.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

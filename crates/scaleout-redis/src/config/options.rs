@@ -63,6 +63,11 @@ impl Options {
         true
     }
 
+    /// Whether there is an option `name`.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        SETTERS.iter().any(|(names, _)| names.contains(&name))
+    }
+
     /// Sets the option `name`; `false` if there is no such option.
     pub(super) fn set(&mut self, name: &str, value: &str) -> bool {
         let Some((canonical, setter)) =

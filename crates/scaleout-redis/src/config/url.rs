@@ -1,6 +1,6 @@
 //! `redis://` and its relatives.
 
-use std::{borrow::Cow, str::FromStr};
+use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 use scaleout_core::Error;
@@ -9,14 +9,6 @@ use crate::config::{
     Endpoint, RedisConfig, Topology,
     options::{Options, shown},
 };
-
-impl FromStr for RedisConfig {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        parse(text.trim())
-    }
-}
 
 /// Where the scheme says that the servers are.
 #[derive(Clone, Copy, PartialEq)]
@@ -27,7 +19,7 @@ enum Kind {
     Cluster,
 }
 
-fn parse(url: &str) -> Result<RedisConfig, Error> {
+pub(super) fn parse(url: &str) -> Result<RedisConfig, Error> {
     let mut options = Options::new();
     let Some((rest, (kind, tls))) =
         url.split_once("://").and_then(|(scheme, rest)| Some((rest, scheme_of(scheme)?)))
@@ -51,7 +43,7 @@ fn parse(url: &str) -> Result<RedisConfig, Error> {
     // else and told.
     let misplaced = |part: Option<&str>| part.is_some_and(|part| part.contains('@'));
     let suspicious = login.is_none() && kind != Kind::Unix;
-    if fragment.is_some() || suspicious && (misplaced(path) || query_key_has_at(query)) {
+    if fragment.is_some() || suspicious && misplaced(path) {
         options.refuse(ESCAPE);
         return options.abandon();
     }
@@ -66,9 +58,14 @@ fn parse(url: &str) -> Result<RedisConfig, Error> {
         }
     }
     let topology = topology(&mut options, kind, hosts, path);
+    let may_be_password = suspicious && misplaced(query);
     for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = split(pair, '=');
-        set(&mut options, name, value.unwrap_or_default());
+        if may_be_password && !options.knows(name) {
+            options.refuse(ESCAPE);
+        } else {
+            set(&mut options, name, value.unwrap_or_default());
+        }
     }
     options.finish(topology)
 }
@@ -152,10 +149,6 @@ fn split(text: &str, separator: char) -> (&str, Option<&str>) {
         Some((before, after)) => (before, Some(after)),
         None => (text, None),
     }
-}
-
-fn query_key_has_at(query: Option<&str>) -> bool {
-    query.unwrap_or_default().split('&').any(|pair| split(pair, '=').0.contains('@'))
 }
 
 fn scheme_of(scheme: &str) -> Option<(Kind, bool)> {

@@ -1,0 +1,176 @@
+use redis::{AsyncConnectionConfig, Client};
+use scaleout_core::ErrorKind;
+
+use crate::{
+    config::{Endpoint, RedisConfig},
+    error::from_redis,
+    test_server::TestServer,
+};
+
+async fn ping(config: &RedisConfig, endpoint: &Endpoint) -> Result<String, scaleout_core::Error> {
+    let mut connection = config.connect(endpoint, false, AsyncConnectionConfig::new()).await?;
+    redis::cmd("PING")
+        .query_async(&mut connection)
+        .await
+        .map_err(|error| from_redis(error, "pinging", config))
+}
+
+async fn ping_by(client: &Client) -> String {
+    let mut connection = client.get_multiplexed_async_connection().await.expect("it connects");
+    redis::cmd("PING").query_async(&mut connection).await.expect("it answers")
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_reached() {
+    let options = [("port", "0"), ("unixsocket", "%FOLDER%/redis.sock"), ("requirepass", "pw")];
+    let Some(server) = TestServer::start(&options, &[]) else { return };
+    let endpoint = Endpoint::Unix(server.folder().join("redis.sock"));
+    let config = server.config().with_password("pw").with_database(2);
+    assert_eq!(ping(&config, &endpoint).await.unwrap(), "PONG");
+    assert_eq!(ping_by(&config.client(&endpoint, false).unwrap()).await, "PONG");
+}
+
+#[tokio::test]
+async fn sentinels_have_their_own_login() {
+    let Some(server) = TestServer::start(&[("requirepass", "of-the-sentinel")], &[]) else { return };
+    let config = server.config().with_password("of-the-server").with_database(3);
+    let connect = |config: RedisConfig| {
+        let endpoint = server.endpoint();
+        async move { config.connect(&endpoint, true, AsyncConnectionConfig::new()).await.map(drop) }
+    };
+    connect(config.clone().with_sentinel_password("of-the-sentinel")).await.unwrap();
+    let error = connect(config.with_sentinel_password("of-the-server")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_costs_the_time_out() {
+    // It accepts, and nobody reads.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = Endpoint::tcp("127.0.0.1", listener.local_addr().unwrap().port());
+    let config: RedisConfig = "redis://:pw@unused?app=chat&connect_timeout=50ms".parse().unwrap();
+    assert_eq!(ping(&config, &endpoint).await.unwrap_err().kind(), ErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_connection_is_heard() {
+    use std::io::{Read, Write};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = Endpoint::tcp("127.0.0.1", listener.local_addr().unwrap().port());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut stream = stream;
+            // What is not read would turn the end of the stream into a reset.
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"-DENIED Redis is running in protected mode\r\n");
+        }
+    });
+    for url in ["redis://h?app=chat", "redis://:pw@h?app=chat"] {
+        let error = ping(&url.parse().unwrap(), &endpoint).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");
+        assert!(error.to_string().contains("protected mode"), "{error}");
+    }
+}
+
+#[cfg(feature = "tls")]
+mod tls {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+    use super::*;
+    use crate::config::TlsConfig;
+
+    struct Ca {
+        pem: String,
+        issuer: Issuer<'static, KeyPair>,
+    }
+
+    impl Ca {
+        fn new() -> Self {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            // A certificate with the name of its issuer would count as signed by itself.
+            params.distinguished_name.push(DnType::CommonName, "authority");
+            let key = KeyPair::generate().unwrap();
+            let pem = params.self_signed(&key).unwrap().pem();
+            Self { pem, issuer: Issuer::new(params, key) }
+        }
+
+        /// A certificate for `name`, and its key.
+        fn issue(&self, name: &str) -> (String, String) {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new([name.to_owned()]).unwrap();
+            (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+        }
+
+        fn start(&self) -> Option<TestServer> {
+            let (cert, key) = self.issue("localhost");
+            TestServer::start(
+                &[
+                    ("port", "0"),
+                    ("tls-port", "%PORT%"),
+                    ("tls-cert-file", "%FOLDER%/server.pem"),
+                    ("tls-key-file", "%FOLDER%/server.key"),
+                    ("tls-ca-cert-file", "%FOLDER%/ca.pem"),
+                ],
+                &[("server.pem", &cert), ("server.key", &key), ("ca.pem", &self.pem)],
+            )
+        }
+    }
+
+    #[tokio::test]
+    async fn both_sides_show_their_certificates() {
+        let ca = Ca::new();
+        let Some(server) = ca.start() else { return };
+        let (cert, key) = ca.issue("node");
+        let tls = TlsConfig::default()
+            .with_ca(ca.pem.as_str())
+            .with_client_certificate(cert.as_str(), key.as_str());
+        let config = server.config().with_tls(tls);
+        config.check().unwrap();
+        let localhost = Endpoint::tcp("localhost", server.port);
+        assert_eq!(ping(&config, &localhost).await.unwrap(), "PONG");
+        assert_eq!(ping_by(&config.client(&localhost, false).unwrap()).await, "PONG");
+
+        // The certificate is for the name only.
+        let error = ping(&config, &server.endpoint()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+        assert!(error.to_string().contains("certificate"), "{error}");
+
+        // By the paths of files, and by a URL.
+        let folder = server.folder().to_string_lossy().into_owned();
+        std::fs::write(server.folder().join("node.pem"), cert).unwrap();
+        std::fs::write(server.folder().join("node.key"), key).unwrap();
+        let url = format!(
+            "rediss://localhost:{}?app=chat&ca={folder}/ca.pem&client_cert={folder}/node.pem&client_key={folder}/node.key",
+            server.port
+        );
+        assert_eq!(ping(&url.parse().unwrap(), &localhost).await.unwrap(), "PONG");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_is_not_trusted_is_refused_by_either_side() {
+        let ca = Ca::new();
+        let Some(server) = ca.start() else { return };
+        let localhost = Endpoint::tcp("localhost", server.port);
+        for tls in [TlsConfig::default(), TlsConfig::default().with_ca(Ca::new().pem)] {
+            let error = ping(&server.config().with_tls(tls), &localhost).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+        }
+        let (cert, key) = Ca::new().issue("node");
+        let tls = TlsConfig::default().with_ca(ca.pem.as_str());
+        for tls in [tls.clone(), tls.with_client_certificate(cert, key)] {
+            let error = ping(&server.config().with_tls(tls), &localhost).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");
+            assert!(error.to_string().contains("client_cert"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pem_is_refused_before_any_connection() {
+        let tls = TlsConfig::default().with_ca("no certificate").with_client_certificate("neither", "no key");
+        let config: RedisConfig = "redis://h?app=chat".parse().unwrap();
+        let error = config.with_tls(tls).check().unwrap_err().to_string();
+        assert!(["ca ", "client_cert", "client_key"].iter().all(|part| error.contains(part)), "{error}");
+    }
+}

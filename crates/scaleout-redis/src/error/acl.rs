@@ -1,0 +1,65 @@
+//! What a user of the server must be allowed.
+
+use crate::config::{RedisConfig, Topology};
+
+/// The line that grants what `config` needs, and nothing else. It keeps the passwords of the user.
+///
+/// `CLIENT SETINFO` is not part of it: Redis 7.0 does not know it, and its refusal is ignored.
+pub(crate) fn minimal_acl(config: &RedisConfig) -> String {
+    let user = config.username.as_deref().unwrap_or("default");
+    // A name with spaces cannot be written in a line.
+    let user = if user.bytes().all(|byte| byte.is_ascii_graphic()) { user } else { "<user>" };
+    let mut line = format!(
+        "ACL SETUSER {user} on resetkeys ~{}:{{{}:*}}* resetchannels -@all",
+        config.key_prefix, config.app
+    );
+    let mut grant = |commands: &[&str]| {
+        for command in commands {
+            line.push_str(" +");
+            line.push_str(command);
+        }
+    };
+    grant(COMMANDS);
+    if config.database != 0 {
+        grant(&["select"]);
+    }
+    if matches!(config.topology, Topology::Cluster { .. }) {
+        grant(&["asking", "cluster|slots", "cluster|shards"]);
+    }
+    grant(OPTIONAL_COMMANDS);
+    line
+}
+
+const COMMANDS: &[&str] = &[
+    "multi",
+    "exec",
+    "xadd",
+    "hset",
+    "hget",
+    "hgetall",
+    "hdel",
+    "xread",
+    "xrange",
+    "xrevrange",
+    "xlen",
+    "xinfo|stream",
+    "xtrim",
+    "expire",
+    "get",
+    "getex",
+    "set",
+    "del",
+    "unlink",
+    "exists",
+    "eval",
+    "evalsha",
+    "script|load",
+    "info",
+    "ping",
+    "role",
+    "hello",
+    "client|id",
+];
+
+/// Without these, things work less well: a late copy of a frame may reach fresh nodes, connections have no names.
+const OPTIONAL_COMMANDS: &[&str] = &["client|kill", "client|unblock", "client|setname"];
