@@ -57,6 +57,11 @@ impl ChatProcess {
         assert!(status.success(), "no process {id}");
     }
 
+    /// Kills it with SIGKILL, and waits for its end: it says good-bye to nobody.
+    pub async fn kill(&mut self) {
+        timeout(DEADLINE, self.child.kill()).await.expect("it ends in time").expect("it runs");
+    }
+
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         timeout(DEADLINE, self.child.wait()).await.expect("it ends in time").expect("it can be waited for")
