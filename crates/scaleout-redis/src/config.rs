@@ -58,12 +58,12 @@ pub use self::{
 ///
 /// use scaleout_redis::{Endpoint, RedisConfig, Topology};
 ///
-/// let config: RedisConfig = "rediss://:secret@cache.example/2?app=chat&max_retained_age=5m".parse()?;
+/// let config: RedisConfig = "redis://:secret@cache.example/2?app=chat&max_retained_age=5m".parse()?;
 /// assert_eq!(config.topology, Topology::Standalone(Endpoint::tcp("cache.example", 6379)));
 /// assert_eq!(config.max_retained_age, Duration::from_secs(300));
 ///
 /// let same: RedisConfig =
-///     "cache.example:6379,ssl=true,password=secret,defaultDatabase=2,app=chat,max_retained_age=5m".parse()?;
+///     "cache.example,password=secret,defaultDatabase=2,app=chat,max_retained_age=5m".parse()?;
 /// assert_eq!(config, same);
 /// # Ok(())
 /// # }

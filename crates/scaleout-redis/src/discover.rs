@@ -5,7 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use redis::{AsyncConnectionConfig, Cmd, RedisError, ServerErrorKind, Value};
 use scaleout_core::{Error, ErrorKind};
 
-use crate::config::{Endpoint, RedisConfig, Topology};
+use crate::{
+    config::{Endpoint, RedisConfig, Topology},
+    error::from_redis,
+};
 
 /// A server to connect to.
 #[derive(Debug, Clone)]
@@ -102,7 +105,7 @@ async fn master_of(config: &RedisConfig, sentinel: &Endpoint, master: &str) -> R
     let doing = "asking a sentinel for the master";
     let answer = ask(config, sentinel, true, &command, doing).await?;
     let address: Option<(String, u16)> =
-        redis::from_redis_value(answer).map_err(|error| config.error(error.into(), doing))?;
+        redis::from_redis_value(answer).map_err(|error| from_redis(error.into(), doing, config))?;
     let Some((host, port)) = address else {
         let problem = format!("the sentinels know no master of the name {master:?}");
         return Err(Error::new(ErrorKind::Config, problem));
@@ -131,7 +134,7 @@ async fn owner_of(
         };
         let [host, Value::Int(port), ..] = master.as_slice() else { return Err(malformed(doing)) };
         let host: Option<String> =
-            redis::from_redis_value_ref(host).map_err(|error| config.error(error.into(), doing))?;
+            redis::from_redis_value_ref(host).map_err(|error| from_redis(error.into(), doing, config))?;
         let port = u16::try_from(*port).map_err(|_| malformed(doing))?;
         // A node that does not know its own address gives none: it is the one that was asked.
         let host = match (host.filter(|host| !host.is_empty() && host != "?"), node) {
@@ -163,7 +166,7 @@ async fn ask(
     let settings = AsyncConnectionConfig::new().set_response_timeout(Some(config.connect_timeout));
     let mut connection = config.connect(node, is_sentinel, settings).await?;
     let answer = connection.send_packed_command(command).await.and_then(Value::extract_error);
-    answer.map_err(|error| config.error(error, doing))
+    answer.map_err(|error| from_redis(error, doing, config))
 }
 
 fn malformed(doing: &str) -> Error {

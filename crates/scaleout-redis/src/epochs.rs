@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use redis::Value;
 use scaleout_core::{Error, ErrorKind};
 
-use crate::{group::Group, link::Link, place::Place, track::Head};
+use crate::{error::from_redis, group::Group, link::Link, place::Place, track::Head};
 
 /// It runs once per connection, and carries no payload.
 const OPEN: &str = include_str!("open.lua");
@@ -40,7 +40,7 @@ pub(crate) async fn open(group: &Group, link: &Link) -> Result<Vec<Head>, Error>
     }
     let answer = link.query(&command).await.map_err(|error| {
         group.places.note(&error);
-        config.error(error, doing)
+        from_redis(error, doing, config)
     })?;
     let malformed = || Error::new(ErrorKind::Unsupported, format!("{doing}: the answer has an unknown form"));
     let Value::Array(values) = answer else { return Err(malformed()) };

@@ -6,8 +6,6 @@
 mod acl;
 mod version;
 
-use std::error::Error as StdError;
-
 use redis::{ErrorKind as RedisErrorKind, RedisError, make_extension_error};
 use scaleout_core::{Error, ErrorKind};
 
@@ -15,25 +13,19 @@ use crate::config::{RedisConfig, Topology};
 
 pub(crate) use self::{acl::minimal_acl, version::server_version};
 
-/// What `error` is to a caller; `doing` says what was being done, in lower case and without secrets.
+/// What `error` is to a caller, and what of `config` or of the grants to change, where that helps.
 ///
-/// The server does not tell which key has the wrong type, or which slot a transaction is of: `doing` names the key.
-pub(crate) fn from_redis(error: RedisError, doing: &str) -> Error {
-    Class::of(&error).into_error(doing, error)
-}
-
-impl RedisConfig {
-    /// Like [`from_redis`], and says what of these settings or of the grants to change, where that helps.
-    pub(crate) fn error(&self, error: RedisError, doing: &str) -> Error {
-        let mut class = Class::of(&error);
-        match class.advice {
-            Advice::None => {}
-            Advice::Grant => class.why += &format!("; the least that is needed: {}", minimal_acl(self)),
-            Advice::Cluster if matches!(self.topology, Topology::Cluster { .. }) => {}
-            Advice::Cluster => class.why += "; this server is a member of a Cluster: use redis+cluster://",
-        }
-        class.into_error(doing, error)
+/// `doing` says what was being done, in lower case and without secrets. The server does not tell which key has the
+/// wrong type, or which slot a transaction is of: `doing` names the key.
+pub(crate) fn from_redis(error: RedisError, doing: &str, config: &RedisConfig) -> Error {
+    let mut class = Class::of(&error);
+    match class.advice {
+        Advice::None => {}
+        Advice::Grant => class.why += &format!("; the least that is needed: {}", minimal_acl(config)),
+        Advice::Cluster if matches!(config.topology, Topology::Cluster { .. }) => {}
+        Advice::Cluster => class.why += "; this server is a member of a Cluster: use redis+cluster://",
     }
+    class.into_error(doing, error)
 }
 
 /// What an error of the client means.
@@ -202,7 +194,7 @@ impl Class {
 /// The class of a failed handshake: a certificate stays wrong until somebody mends it.
 #[cfg(feature = "tls")]
 fn tls_class(error: &RedisError) -> Option<Class> {
-    use std::{io, sync::Arc};
+    use std::{error::Error as StdError, io, sync::Arc};
 
     use rustls::{AlertDescription, Error as TlsError};
 

@@ -8,7 +8,7 @@ use scaleout_core::{Error, ErrorKind};
 use crate::{
     config::{RedisConfig, Topology},
     discover::Target,
-    error::server_version,
+    error::{from_redis, server_version},
 };
 
 /// A connection whose server is a master of a version that serves.
@@ -63,12 +63,12 @@ impl Link {
             greeting.cmd("CLIENT").arg("KILL").arg("ID").arg(replaces.client);
         }
         let doing = "asking Redis for its version";
-        let answers = self.run(&greeting).await.map_err(|error| config.error(error, doing))?;
+        let answers = self.run(&greeting).await.map_err(|error| from_redis(error, doing, config))?;
         let mut answers = answers.into_iter();
         let mut text = || -> Result<String, Error> {
             let answer = answers.next().unwrap_or(Value::Nil).extract_error();
-            let answer = answer.map_err(|error| config.error(error, doing))?;
-            redis::from_redis_value(answer).map_err(|error| config.error(error.into(), doing))
+            let answer = answer.map_err(|error| from_redis(error, doing, config))?;
+            redis::from_redis_value(answer).map_err(|error| from_redis(error.into(), doing, config))
         };
         let (server, replication) = (text()?, text()?);
         self.client = match answers.next() {

@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 use crate::{
     entries::{Read, entries_of},
     epochs::open,
+    error::from_redis,
     group::Group,
     link::{Link, pulse},
     outbox::{Events, Outbox},
@@ -267,12 +268,33 @@ impl Reader {
                 reading = self.next_read(link);
             }
             tokio::select! {
+                // Answers come last, so that a busy stream does not keep the rest from its turn.
                 biased;
+                _ = beats.tick() => {
+                    beat_count = beat_count.wrapping_add(1);
+                    if beat.is_none() {
+                        let trims = beat_count.is_multiple_of(TRIM_BEATS);
+                        beat = Some(probe(Arc::clone(&group), trims).boxed());
+                    }
+                }
+                taken = some(&mut beat) => match taken {
+                    Beat::Epoch(epoch) => self.beat(epoch).await,
+                    Beat::Demoted(error) => return Err(error),
+                    Beat::Unknown => {}
+                },
+                () = some(&mut unblocking) => {}
+                () = group.changed.notified() => {
+                    let waits =
+                        self.has_arrivals() || self.all().any(|reception| reception.outbox.has_room_again());
+                    if waits && reading.is_some() && unblocking.is_none() {
+                        unblocking = link.client().map(|client| unblock(Arc::clone(&group), client).boxed());
+                    }
+                }
                 answer = finished(&mut reading) => {
                     unblocking = None;
                     let answer = answer.map_err(|error| {
                         group.places.note(&error);
-                        group.config.error(error, "reading from Redis")
+                        from_redis(error, "reading from Redis", &group.config)
                     })?;
                     self.take(entries_of(answer)?);
                     // The next read is sent before this one's entries are worked on.
@@ -281,25 +303,6 @@ impl Reader {
                         poll_once(&mut reading).await;
                     }
                     self.deliver();
-                }
-                taken = some(&mut beat) => match taken {
-                    Beat::Epoch(epoch) => self.beat(epoch).await,
-                    Beat::Demoted(error) => return Err(error),
-                    Beat::Unknown => {}
-                },
-                () = some(&mut unblocking) => {}
-                _ = beats.tick() => {
-                    beat_count = beat_count.wrapping_add(1);
-                    if beat.is_none() {
-                        let trims = beat_count.is_multiple_of(TRIM_BEATS);
-                        beat = Some(probe(Arc::clone(&group), trims).boxed());
-                    }
-                }
-                () = group.changed.notified() => {
-                    let waits = self.has_arrivals() || self.all().any(|reception| reception.outbox.has_room_again());
-                    if waits && reading.is_some() && unblocking.is_none() {
-                        unblocking = link.client().map(|client| unblock(Arc::clone(&group), client).boxed());
-                    }
                 }
             }
         }

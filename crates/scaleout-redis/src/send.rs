@@ -5,6 +5,7 @@ use redis::{RedisError, ServerErrorKind, Value};
 use scaleout_core::{Error, ErrorKind, FrameId};
 
 use crate::{
+    error::from_redis,
     group::{Group, Lane, Sent},
     place::Place,
     writer::Writer,
@@ -117,7 +118,7 @@ impl Group {
         guard.answered();
         let answer = answer.map_err(|error| self.failed(writer, error, doing))?;
         let held: Option<String> =
-            redis::from_redis_value(answer).map_err(|error| self.config.error(error.into(), doing))?;
+            redis::from_redis_value(answer).map_err(|error| from_redis(error.into(), doing, &self.config))?;
         let held = match held {
             None => 0,
             Some(text) => text.trim_start_matches('c').parse().map_err(|_| {
@@ -228,7 +229,7 @@ impl Group {
         if !is_answer {
             writer.fail();
         }
-        self.config.error(error, doing)
+        from_redis(error, doing, &self.config)
     }
 }
 

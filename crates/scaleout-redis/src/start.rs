@@ -5,6 +5,7 @@ use scaleout_core::{Error, Start};
 
 use crate::{
     entries::range,
+    error::from_redis,
     group::{Group, Lane},
     link::Link,
     place::Place,
@@ -51,6 +52,6 @@ pub(crate) async fn start_of(
 async fn ask(group: &Group, link: &Link, command: &redis::Cmd) -> Result<Value, Error> {
     link.query(command).await.map_err(|error| {
         group.places.note(&error);
-        group.config.error(error, "looking for the backlog in Redis")
+        from_redis(error, "looking for the backlog in Redis", &group.config)
     })
 }

@@ -18,6 +18,7 @@
 //! # }
 //! ```
 
+mod ca;
 mod ports;
 mod process;
 mod proxy;
@@ -25,6 +26,10 @@ mod redis;
 mod resp;
 
 pub use self::{
+    ca::TestCa,
     proxy::{Fate, TcpProxy},
-    redis::{RedisServer, RedisServerBuilder, redis_is_there},
+    redis::{
+        RedisCluster, RedisClusterBuilder, RedisSentinels, RedisSentinelsBuilder, RedisServer,
+        RedisServerBuilder, SlotMove, redis_is_there,
+    },
 };

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
-    RedisResult,
-    aio::{ConnectionLike, MultiplexedConnection},
+    RedisError, RedisResult, Value,
+    aio::MultiplexedConnection,
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 use scaleout_core::{Error, ErrorKind};
@@ -17,25 +18,10 @@ use crate::{
 };
 
 impl RedisConfig {
-    /// A client for one server, or with `for_sentinel` for one sentinel, which logs in by itself. It does no I/O.
-    ///
-    /// It takes whatever the server answers to a login for a wrong password, such as that it has too many clients:
-    /// [`connect`](Self::connect) tells these apart.
-    pub(crate) fn client(&self, endpoint: &Endpoint, for_sentinel: bool) -> Result<Client, Error> {
-        let (username, password, database) = self.login(for_sentinel);
-        let mut login = RedisConnectionInfo::default()
-            .set_db(i64::from(database))
-            .set_lib_name(LIBRARY_NAME, env!("CARGO_PKG_VERSION"));
-        if let Some(username) = username {
-            login = login.set_username(username);
-        }
-        if let Some(password) = password {
-            login = login.set_password(password.expose());
-        }
-        self.client_with(endpoint, login)
-    }
-
     /// A connection to one server, or with `for_sentinel` to one sentinel, logged in within `connect_timeout`.
+    ///
+    /// The client could log in by itself, but takes whatever is answered to that for a wrong password, such as that
+    /// the server has too many clients.
     ///
     /// # Cancel safety
     /// A connection that is being made is dropped.
@@ -51,16 +37,16 @@ impl RedisConfig {
             Some(_) => RedisConnectionInfo::default(),
             None => RedisConnectionInfo::default().set_skip_set_lib_name(),
         };
-        let client = self.client_with(endpoint, set_up)?;
+        let client = self.client(endpoint, set_up)?;
         // One time-out for all of it.
         let connection = connection.set_connection_timeout(None);
         let connect = async {
-            let failed = |error| self.error(error, &format!("connecting to {endpoint}"));
-            let mut connection =
+            let failed = |error| from_redis(error, &format!("connecting to {endpoint}"), self);
+            let connection =
                 client.get_multiplexed_async_connection_with_config(&connection).await.map_err(failed)?;
-            self.log_in(&mut connection, for_sentinel)
+            self.log_in(&connection, for_sentinel)
                 .await
-                .map_err(|error| self.error(error, &format!("logging in to {endpoint}")))?;
+                .map_err(|error| from_redis(error, &format!("logging in to {endpoint}"), self))?;
             Ok(connection)
         };
         timeout(self.connect_timeout, connect).await.unwrap_or_else(|_| {
@@ -71,23 +57,31 @@ impl RedisConfig {
         })
     }
 
-    async fn log_in(&self, connection: &mut MultiplexedConnection, for_sentinel: bool) -> RedisResult<()> {
+    async fn log_in(&self, connection: &MultiplexedConnection, for_sentinel: bool) -> RedisResult<()> {
         let (username, password, database) = self.login(for_sentinel);
-        let mut commands = redis::pipe();
+        let mut commands = Vec::new();
         if let Some(password) = password {
-            commands.cmd("AUTH").arg(username).arg(password.expose());
+            commands.push(redis::cmd("AUTH").arg(username).arg(password.expose()).take());
         }
         if database != 0 {
-            commands.cmd("SELECT").arg(database);
+            commands.push(redis::cmd("SELECT").arg(database).take());
         }
         let needed = commands.len();
         // For whoever looks at CLIENT LIST. Redis knows it from 7.2 on, and an ACL may forbid it.
         for (name, value) in [("LIB-NAME", LIBRARY_NAME), ("LIB-VER", env!("CARGO_PKG_VERSION"))] {
-            commands.cmd("CLIENT").arg("SETINFO").arg(name).arg(value);
+            commands.push(redis::cmd("CLIENT").arg("SETINFO").arg(name).arg(value).take());
         }
-        let answers = connection.req_packed_commands(&commands, 0, commands.len()).await?;
-        for answer in answers.into_iter().take(needed) {
-            answer.extract_error()?;
+
+        // At once, yet not as one request: a server that refuses the connection answers to the first, and closes.
+        let answers = commands.iter().map(|command| {
+            let mut connection = connection.clone();
+            async move { command.query_async::<Value>(&mut connection).await }
+        });
+        for (index, answer) in join_all(answers).await.into_iter().enumerate() {
+            let may_fail = |error: &RedisError| {
+                index >= needed && matches!(error.code(), Some("ERR" | "NOAUTH" | "NOPERM"))
+            };
+            answer.map(drop).or_else(|error| if may_fail(&error) { Ok(()) } else { Err(error) })?;
         }
         Ok(())
     }
@@ -101,7 +95,8 @@ impl RedisConfig {
         }
     }
 
-    fn client_with(&self, endpoint: &Endpoint, login: RedisConnectionInfo) -> Result<Client, Error> {
+    /// A client that does not log in. It does no I/O.
+    fn client(&self, endpoint: &Endpoint, login: RedisConnectionInfo) -> Result<Client, Error> {
         let (address, tls) = match (endpoint, &self.tls) {
             (Endpoint::Unix(path), _) => (ConnectionAddr::Unix(path.clone()), None),
             (Endpoint::Tcp { host, port }, None) => (ConnectionAddr::Tcp(host.clone(), *port), None),
@@ -110,7 +105,7 @@ impl RedisConfig {
                 (ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }, Some(tls))
             }
         };
-        let failed = |error| from_redis(error, "setting up the client");
+        let failed = |error| from_redis(error, "setting up the client", self);
         let info = address
             .into_connection_info()
             .map_err(failed)?

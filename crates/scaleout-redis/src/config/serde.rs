@@ -145,16 +145,15 @@ struct TlsFields {
 impl TlsFields {
     fn into_config(self) -> Result<TlsConfig, String> {
         let read = |name: &str, value: &str| pem(value).map_err(|problem| format!("{name} {problem}"));
-        let mut tls = TlsConfig::default();
-        tls.ca = self.ca.map(|value| read("ca", &value)).transpose()?;
-        tls.client_certificate = match (self.client_cert, self.client_key) {
+        let ca = self.ca.map(|value| read("ca", &value)).transpose()?;
+        let client_certificate = match (self.client_cert, self.client_key) {
             (Some(chain), Some(key)) => {
                 Some((read("client_cert", &chain)?, read("client_key", key.expose())?))
             }
             (None, None) => None,
             _ => return Err("client_cert and client_key go together".into()),
         };
-        Ok(tls)
+        Ok(TlsConfig { ca, client_certificate })
     }
 }
 

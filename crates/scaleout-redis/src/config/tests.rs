@@ -170,8 +170,17 @@ fn an_unescaped_password_is_not_told() {
     }
 }
 
+#[cfg(not(feature = "tls"))]
 #[test]
-fn the_dotnet_form_is_read() {
+fn tls_needs_its_feature() {
+    for text in ["rediss://h?app=a", "h,ssl=true,app=a"] {
+        assert!(refusal(text).contains("without its feature `tls`"), "{}", refusal(text));
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn the_string_of_a_managed_service_is_read() {
     let azure: RedisConfig =
         "my.redis.cache.windows.net:6380,password=abc+/=://,ssl=True,abortConnect=False,syncTimeout=5000,app=chat"
             .parse()
@@ -183,7 +192,11 @@ fn the_dotnet_form_is_read() {
     .with_password("abc+/=://")
     .with_tls(TlsConfig::default());
     assert_eq!(azure, expected);
+    assert_eq!(topology_of("h,ssl=true,app=a,sslHost=H"), Topology::Standalone(Endpoint::tcp("h", 6380)));
+}
 
+#[test]
+fn the_dotnet_form_is_read() {
     let all: RedisConfig =
         "a, b:7 ,user=u,PASSWORD=p,defaultDatabase=1,serviceName=m,connectTimeout=1500,app=chat,\
                             Streams=8,max_retained_age=5m,sslHost=,name=x,$=,"
@@ -202,7 +215,6 @@ fn the_dotnet_form_is_read() {
             .with_max_retained_age(Duration::from_secs(300));
     assert_eq!(all, expected);
 
-    assert_eq!(topology_of("h,ssl=true,app=a,sslHost=H"), Topology::Standalone(Endpoint::tcp("h", 6380)));
     assert!(matches!(topology_of("h1,h2:7,app=a"), Topology::Cluster { seeds } if seeds.len() == 2));
 }
 

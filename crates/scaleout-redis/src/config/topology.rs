@@ -63,6 +63,10 @@ impl Topology {
                         matches!(host.as_str(), "0.0.0.0" | "::"),
                         "a host is 0.0.0.0 or ::, which a server listens on and nobody can connect to",
                     );
+                    refuse(
+                        host.starts_with('['),
+                        "a host is in brackets: an IPv6 address is written without them",
+                    );
                     refuse(*port == 0, "a port is 0");
                 }
                 Endpoint::Unix(path) => {

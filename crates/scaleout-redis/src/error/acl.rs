@@ -24,41 +24,36 @@ pub(crate) fn minimal_acl(config: &RedisConfig) -> String {
         grant(&["select"]);
     }
     if matches!(config.topology, Topology::Cluster { .. }) {
-        grant(&["asking", "cluster|slots", "cluster|shards"]);
+        grant(&["asking", "cluster|keyslot", "cluster|slots"]);
     }
     grant(OPTIONAL_COMMANDS);
     line
 }
 
 const COMMANDS: &[&str] = &[
+    "info",
+    "client|id",
+    // Opening, whose script needs a permission for each command it runs.
+    "eval",
+    "time",
+    "exists",
+    "expire",
+    "hgetall",
+    "set",
+    "unlink",
+    "xinfo|stream",
+    // Sending.
     "multi",
     "exec",
-    "xadd",
-    "hset",
     "hget",
-    "hgetall",
-    "hdel",
-    "xread",
-    "xrange",
-    "xrevrange",
-    "xlen",
-    "xinfo|stream",
-    "xtrim",
-    "expire",
-    "get",
+    "hset",
+    "xadd",
+    // Receiving.
     "getex",
-    "set",
-    "del",
-    "unlink",
-    "exists",
-    "eval",
-    "evalsha",
-    "script|load",
-    "info",
-    "ping",
-    "role",
-    "hello",
-    "client|id",
+    "xlen",
+    "xrange",
+    "xread",
+    "xtrim",
 ];
 
 /// Without these, things work less well: a late copy of a frame may reach fresh nodes, connections have no names.

@@ -1,9 +1,12 @@
 //! Redis.
 
 mod builder;
+mod cluster;
 mod control;
 mod log;
+mod sentinels;
 mod server;
+mod slots;
 
 use std::{
     env,
@@ -12,7 +15,12 @@ use std::{
     sync::OnceLock,
 };
 
-pub use self::{builder::RedisServerBuilder, server::RedisServer};
+pub use self::{
+    builder::RedisServerBuilder,
+    cluster::{RedisCluster, RedisClusterBuilder, SlotMove},
+    sentinels::{RedisSentinels, RedisSentinelsBuilder},
+    server::RedisServer,
+};
 
 /// The program; Sentinel is the same one.
 const PROGRAM: &str = "redis-server";

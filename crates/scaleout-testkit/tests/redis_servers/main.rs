@@ -2,8 +2,12 @@
 
 #![cfg(unix)]
 
+mod cluster;
 mod proxy;
+mod replica;
+mod sentinels;
 mod server;
+mod tls;
 
 use std::{path::Path, time::Duration};
 
@@ -17,10 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const MOMENT: Duration = Duration::from_millis(200);
 
 async fn connect(url: impl AsRef<str>) -> Result<MultiplexedConnection, RedisError> {
+    connect_by(Client::open(url.as_ref())?).await
+}
+
+async fn connect_by(client: Client) -> Result<MultiplexedConnection, RedisError> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(PATIENCE))
         .set_response_timeout(Some(PATIENCE));
-    Client::open(url.as_ref())?.get_multiplexed_async_connection_with_config(&config).await
+    client.get_multiplexed_async_connection_with_config(&config).await
 }
 
 async fn run(connection: &mut MultiplexedConnection, line: &str) -> Result<Value, RedisError> {

@@ -1,6 +1,9 @@
 //! What a test can ask of a server: [`RedisServerBuilder`].
 
-use std::{fmt::Write as _, fs, io};
+use std::{
+    fmt::{self, Write as _},
+    fs, io,
+};
 
 use tempfile::TempDir;
 
@@ -8,6 +11,7 @@ use super::{
     control::{PASSWORD, USER},
     server::{Ports, RedisServer},
 };
+use crate::servers::TestCa;
 
 /// Starts over with other ports so often where another process took one of them first.
 const ATTEMPTS: usize = 5;
@@ -17,6 +21,11 @@ const ATTEMPTS: usize = 5;
 #[must_use = "a server starts with `start`"]
 pub struct RedisServerBuilder {
     lines: Vec<String>,
+    tls: Option<TestCa>,
+    requires_client_certificates: bool,
+    is_replica: bool,
+    is_sentinel: bool,
+    is_in_cluster: bool,
 }
 
 impl RedisServerBuilder {
@@ -46,24 +55,79 @@ impl RedisServerBuilder {
         self
     }
 
+    /// Listens for TLS on a port of its own as well, with the certificate of the authority's servers.
+    pub fn tls(mut self, ca: &TestCa) -> Self {
+        self.tls = Some(ca.clone());
+        self
+    }
+
+    /// Refuses clients by TLS that have no certificate of the authority.
+    pub fn require_client_certificates(mut self) -> Self {
+        self.requires_client_certificates = true;
+        self
+    }
+
+    /// A read-only copy of `master`, by a plain connection.
+    pub fn replica_of(self, master: &RedisServer) -> Self {
+        self.replica_of_port(master.port())
+    }
+
+    /// A read-only copy of what answers on this port of 127.0.0.1, such as a [`TcpProxy`](crate::servers::TcpProxy) before
+    /// its master.
+    pub fn replica_of_port(mut self, port: u16) -> Self {
+        self.is_replica = true;
+        self.config("replicaof", &format!("127.0.0.1 {port}"))
+    }
+
     /// A setting, as in the server's configuration file; a value may be several words.
     pub fn config(mut self, name: &str, value: &str) -> Self {
         self.lines.push(format!("{name} {value}"));
         self
     }
 
-    /// Starts the server, and waits until it answers.
+    /// Starts the server, and waits until it answers; a replica also until it has its master's data.
     ///
     /// # Errors
     /// Where the program is missing, or the server ends or does not answer in time; with the last lines of its log.
     pub async fn start(self) -> io::Result<RedisServer> {
+        let server = self.start_alone().await?;
+        if self.is_replica {
+            server.wait_linked().await?;
+        }
+        Ok(server)
+    }
+
+    /// A Sentinel, which is the same program.
+    pub(super) fn sentinel(mut self) -> Self {
+        self.is_sentinel = true;
+        self
+    }
+
+    /// Servers talk to each other by TLS as well, where they have it.
+    pub(super) fn linked_by_tls(self) -> Self {
+        if self.tls.is_some() { self.config("tls-replication", "yes") } else { self }
+    }
+
+    /// A server of a cluster that it has not met yet.
+    pub(super) fn cluster(mut self) -> Self {
+        self.is_in_cluster = true;
+        let has_tls = self.tls.is_some();
+        let builder = self
+            .config("cluster-enabled", "yes")
+            .config("cluster-announce-ip", "127.0.0.1")
+            .config("cluster-allow-replica-migration", "no")
+            .linked_by_tls();
+        if has_tls { builder.config("tls-cluster", "yes") } else { builder }
+    }
+
+    async fn start_alone(&self) -> io::Result<RedisServer> {
         let folder = TempDir::with_prefix("scaleout-redis-")?;
         fs::create_dir(folder.path().join("data"))?;
-        let mut server = RedisServer::new(folder, Ports::free()?);
+        let mut server = RedisServer::new(folder, self.ports()?, self.tls.clone(), self.is_sentinel);
         for _ in 1..ATTEMPTS {
             fs::write(server.config_file(), self.config_text(&server))?;
             match server.start().await {
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => server.set_ports(Ports::free()?),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => server.set_ports(self.ports()?),
                 outcome => return outcome.map(|()| server),
             }
         }
@@ -71,8 +135,13 @@ impl RedisServerBuilder {
         server.start().await.map(|()| server)
     }
 
+    fn ports(&self) -> io::Result<Ports> {
+        Ports::free(self.tls.is_some(), self.is_in_cluster)
+    }
+
     fn config_text(&self, server: &RedisServer) -> String {
         let folder = server.folder().display();
+        // A replica copies at once, and by a user that every server has.
         let mut text = format!(
             "bind 127.0.0.1\n\
              protected-mode no\n\
@@ -84,13 +153,28 @@ impl RedisServerBuilder {
              loglevel notice\n\
              save \"\"\n\
              enable-debug-command local\n\
+             repl-diskless-sync yes\n\
+             repl-diskless-sync-delay 0\n\
+             masteruser {USER}\n\
+             masterauth {PASSWORD}\n\
              user {USER} on >{PASSWORD} ~* &* +@all\n",
             port = server.port(),
             socket = server.unix_socket_path().display(),
         );
-        for line in &self.lines {
-            writeln!(text, "{line}").expect("a string takes everything");
+        let mut line =
+            |line: fmt::Arguments<'_>| writeln!(text, "{line}").expect("a string takes everything");
+        if let (Some(ca), Some(port)) = (&self.tls, server.tls_port()) {
+            line(format_args!("tls-port {port}"));
+            line(format_args!("tls-ca-cert-file \"{}\"", ca.ca_file().display()));
+            line(format_args!("tls-cert-file \"{}\"", ca.server_certificate_file().display()));
+            line(format_args!("tls-key-file \"{}\"", ca.server_key_file().display()));
+            let required = if self.requires_client_certificates { "yes" } else { "no" };
+            line(format_args!("tls-auth-clients {required}"));
         }
+        if let Some(port) = server.bus_port() {
+            line(format_args!("cluster-port {port}"));
+        }
+        self.lines.iter().for_each(|setting| line(format_args!("{setting}")));
         text
     }
 }

@@ -9,19 +9,20 @@ use std::{
     time::Duration,
 };
 
-use redis::{RedisError, ToRedisArgs, Value};
+use redis::{FromRedisValue, RedisError, ToRedisArgs, Value};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::{PROGRAM, builder::RedisServerBuilder, control::Control, log};
 use crate::servers::{
+    TestCa,
     ports::Port,
     process::{POLL, Process},
 };
 
 /// How long a server may take to start or to stop: a busy machine, not a large data set.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How much of its log a server that did not start is quoted with.
 const LOG_LINES: usize = 30;
@@ -37,17 +38,24 @@ pub struct RedisServer {
     control: Control,
     ports: Ports,
     folder: TempDir,
+    /// Holds the files of its certificates, which it reads again at every start.
+    _ca: Option<TestCa>,
+    is_sentinel: bool,
 }
 
 /// The ports of a server.
 #[derive(Debug)]
 pub(super) struct Ports {
     plain: Port,
+    tls: Option<Port>,
+    /// By which servers of a cluster talk to each other.
+    bus: Option<Port>,
 }
 
 impl Ports {
-    pub(super) fn free() -> io::Result<Self> {
-        Ok(Self { plain: Port::free()? })
+    pub(super) fn free(with_tls: bool, with_bus: bool) -> io::Result<Self> {
+        let port_if = |wanted: bool| wanted.then(Port::free).transpose();
+        Ok(Self { plain: Port::free()?, tls: port_if(with_tls)?, bus: port_if(with_bus)? })
     }
 }
 
@@ -58,9 +66,9 @@ impl RedisServer {
     }
 
     /// One that was not started yet, and has no configuration file.
-    pub(super) fn new(folder: TempDir, ports: Ports) -> Self {
+    pub(super) fn new(folder: TempDir, ports: Ports, ca: Option<TestCa>, is_sentinel: bool) -> Self {
         let control = Control::new(folder.path().join("socket"));
-        Self { process: Mutex::new(None), control, ports, folder }
+        Self { process: Mutex::new(None), control, ports, folder, _ca: ca, is_sentinel }
     }
 
     pub(super) fn set_ports(&mut self, ports: Ports) {
@@ -74,6 +82,16 @@ impl RedisServer {
     /// The port on 127.0.0.1; the same after every restart.
     pub fn port(&self) -> u16 {
         self.ports.plain.number()
+    }
+
+    /// The port on 127.0.0.1 for TLS, where it has one.
+    pub fn tls_port(&self) -> Option<u16> {
+        self.ports.tls.as_ref().map(Port::number)
+    }
+
+    /// `rediss://127.0.0.1:PORT`, where it has a port for TLS.
+    pub fn tls_url(&self) -> Option<String> {
+        self.tls_port().map(|port| format!("rediss://127.0.0.1:{port}"))
     }
 
     /// `redis://127.0.0.1:PORT`.
@@ -144,7 +162,11 @@ impl RedisServer {
         let mut command = Command::new(PROGRAM);
         // What it says before it has read its configuration goes where all else goes.
         let log = fs::File::options().create(true).append(true).open(self.log_file())?;
-        command.arg(self.config_file()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.arg(self.config_file());
+        if self.is_sentinel {
+            command.arg("--sentinel");
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let process = Process::spawn(&mut command).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => io::Error::new(error.kind(), format!("{PROGRAM} is not installed")),
             _ => error,
@@ -238,6 +260,66 @@ impl RedisServer {
                 }
                 Err(_) => sleep(POLL).await,
             }
+        }
+    }
+
+    /// The port by which other servers of a group reach it.
+    pub(super) fn link_port(&self) -> u16 {
+        self.tls_port().unwrap_or(self.port())
+    }
+
+    pub(super) fn bus_port(&self) -> Option<u16> {
+        self.ports.bus.as_ref().map(Port::number)
+    }
+
+    pub(super) async fn query<T: FromRedisValue>(&self, words: &[&str]) -> Result<T, RedisError> {
+        self.control.command(words).await
+    }
+
+    /// Waits until a replica is linked to its master, and has got the data that this had then.
+    ///
+    /// # Errors
+    /// Where it does not within 20 s.
+    pub async fn wait_linked(&self) -> io::Result<()> {
+        self.wait_for("link to its master", async || {
+            Ok(self.info("master_link_status").await?.as_deref() == Some("up"))
+        })
+        .await
+    }
+
+    /// Waits until it has got all that `master` has now.
+    ///
+    /// # Errors
+    /// Where it does not within 20 s.
+    pub async fn wait_caught_up(&self, master: &RedisServer) -> io::Result<()> {
+        let offset = async |server: &RedisServer, field| {
+            let offset = server.info(field).await?.and_then(|offset| offset.parse::<i64>().ok());
+            Ok::<_, RedisError>(offset)
+        };
+        let wanted = offset(master, "master_repl_offset").await.map_err(io::Error::other)?;
+        self.wait_for("data of its master", async || Ok(offset(self, "slave_repl_offset").await? >= wanted))
+            .await
+    }
+
+    /// Waits until `is_so`; errors of the server count as no.
+    pub(super) async fn wait_for(
+        &self,
+        what: &str,
+        is_so: impl AsyncFn() -> Result<bool, RedisError>,
+    ) -> io::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let outcome = is_so().await;
+            if let Ok(true) = outcome {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let error = outcome.err().map(|error| format!(": {error}")).unwrap_or_default();
+                let port = self.port();
+                let message = format!("the server on port {port} waited in vain for the {what}{error}");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+            }
+            sleep(POLL).await;
         }
     }
 
