@@ -46,7 +46,8 @@ fn named(name: &str, app: Option<&AppName>) -> MemoryStore {
     STORES.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
 }
 
-/// The stores that have a name, one for each app; held for one look-up at a time. None is ever removed: nodes come and
-/// go, and a store outlives them.
-static STORES: LazyLock<Mutex<HashMap<(String, Option<AppName>), MemoryStore>>> =
-    LazyLock::new(Mutex::default);
+/// The stores that have a name, one for each app.
+type Stores = HashMap<(String, Option<AppName>), MemoryStore>;
+
+/// Held for one look-up at a time. Nothing is ever removed: nodes come and go, and a store outlives them.
+static STORES: LazyLock<Mutex<Stores>> = LazyLock::new(Mutex::default);

@@ -1,3 +1,5 @@
+use scaleout_core::Received;
+
 use super::*;
 
 fn refusal(url: &str) -> String {
@@ -40,6 +42,36 @@ fn memory_has_a_name_and_an_app_and_nothing_else() {
         assert!(!refusal(url).contains("hunter2"), "{url}");
     }
     assert!(refusal("memory:?app=a&app=a").contains("twice"));
+}
+
+#[tokio::test]
+async fn a_name_in_memory_is_one_store_for_each_app() {
+    let [alpha, beta, stranger] =
+        ["memory:one?app=chat", "memory://one?app=chat", "memory:one?app=shop"].map(crate::connect);
+    let (alpha, beta, stranger) = (alpha.await.unwrap(), beta.await.unwrap(), stranger.await.unwrap());
+    let mut subscriptions = [&alpha, &beta].map(|bus| bus.subscribe(["room:42"]));
+    stranger.publish("room:42", "not for them").await.unwrap();
+    alpha.publish("room:42", "hello").await.unwrap();
+    for subscription in &mut subscriptions {
+        let Some(Received::Message(message)) = subscription.recv().await else { panic!("no message") };
+        assert_eq!(message.payload(), "hello");
+    }
+    assert_eq!(beta.counters().foreign, 0, "another app has another store");
+}
+
+#[tokio::test]
+async fn a_url_without_a_name_is_a_store_of_its_own() {
+    let config: BackplaneConfig = "memory:".parse().unwrap();
+    let [alpha, beta] = [(); 2].map(|()| config.bus(BusConfig::default()).unwrap().connect());
+    let (alpha, beta) = (alpha.await.unwrap(), beta.await.unwrap());
+    let alone = crate::connect("memory:").await.unwrap();
+    let subscriptions = [&beta, &alone].map(|bus| bus.subscribe(["room:42"]));
+    alpha.publish("room:42", "hello").await.unwrap();
+    alone.publish("room:42", "myself").await.unwrap();
+    for (mut subscription, expected) in subscriptions.into_iter().zip(["hello", "myself"]) {
+        let Some(Received::Message(message)) = subscription.recv().await else { panic!("no message") };
+        assert_eq!(message.payload(), expected);
+    }
 }
 
 #[test]
