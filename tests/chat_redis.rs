@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use scaleout_testkit::servers::{RedisServer, redis_is_there};
+use scaleout_testkit::servers::{RedisServer, TestCa, redis_is_there};
 use scaleout_tests::{ChatProcess, Client, DEADLINE, get};
 use serde_json::Value;
 use tokio::time::{interval, timeout};
@@ -127,6 +127,31 @@ async fn apps_on_one_redis_do_not_hear_each_other() {
         ada.say("test").await;
         grace.say("live").await;
         assert_eq!((ada.text().await, grace.text().await), ("test".into(), "live".into()));
+    }
+}
+
+#[tokio::test]
+async fn one_redis_is_reached_by_tls_and_by_a_unix_socket() {
+    if !redis_is_there("one_redis_is_reached_by_tls_and_by_a_unix_socket") {
+        return;
+    }
+    let ca = TestCa::new().expect("certificates are made");
+    let server = RedisServer::builder().tls(&ca).require_client_certificates();
+    let server = server.start().await.expect("redis-server starts");
+    let by_tls = format!(
+        "{}?app=chat-test&ca={}&client_cert={}&client_key={}",
+        server.tls_url().expect("it has a port for TLS"),
+        ca.ca_file().display(),
+        ca.client_certificate_file().display(),
+        ca.client_key_file().display(),
+    );
+    let by_socket = format!("redis+unix://{}?app=chat-test", server.unix_socket_path().display());
+    let [mut first, mut second] = [&by_tls, &by_socket].map(|url| start(url, &[]));
+    let mut ada = Client::join(first.address().await, "lobby", "Ada").await;
+    let mut grace = Client::join(second.address().await, "lobby", "Grace").await;
+    for (number, speaker) in ["from Ada", "from Grace"].into_iter().enumerate() {
+        [&mut ada, &mut grace][number].say(speaker).await;
+        assert_eq!((ada.text().await, grace.text().await), (speaker.into(), speaker.into()));
     }
 }
 
