@@ -15,7 +15,7 @@ use futures_util::{
 };
 use redis::{Cmd, RedisError, Value};
 use scaleout_core::{Backoff, Error, Event, Start, StreamIndex};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::{
     entries::{Read, entries_of},
@@ -199,11 +199,20 @@ impl Reader {
         !self.group.arrivals().new.is_empty()
     }
 
-    /// Waits for the next attempt; a new reception does not wait.
+    /// Waits for the next attempt; a new reception does not wait, nor does anybody once the writer is connected.
     async fn pause(&self, until: Instant) {
-        while timeout_at(until, self.group.changed.notified()).await.is_ok() {
-            if self.group.is_closed() || self.has_arrivals() {
-                return;
+        let reachable = self.group.reachable.notified();
+        tokio::pin!(reachable);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.group.changed.notified() => {
+                    if self.group.is_closed() || self.has_arrivals() {
+                        return;
+                    }
+                }
+                () = &mut reachable => return,
+                () = sleep_until(until) => return,
             }
         }
     }
@@ -232,6 +241,8 @@ impl Reader {
     /// Puts receptions on the link that are not yet: looks where the streams stand, and where the new ones begin.
     async fn attach(&mut self, link: &Link) -> Result<(), Error> {
         let heads = open(&self.group, link).await?;
+        // Before anybody hears that the stream is open, and sends.
+        self.group.reached();
         self.look(heads);
         for (lane, receptions) in self.receptions.iter_mut().enumerate() {
             let head = self.heads[lane];

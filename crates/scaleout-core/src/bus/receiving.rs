@@ -114,6 +114,7 @@ impl Inner {
             self.lane(stream).queue.with(|queue| queue.request_probe());
         }
         self.update(stream, |status| status.opened(is_filled, now));
+        self.lane(stream).opened.notify_waiters();
         Ok(hole)
     }
 
