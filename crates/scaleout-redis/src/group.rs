@@ -160,6 +160,11 @@ impl Lane {
     pub(crate) fn untold_floor(&self) -> Option<Place> {
         lock(&self.retention).untold_floor(Instant::now())
     }
+
+    /// Whether the stream holds so much too much that the server should be told at once.
+    pub(crate) fn is_trim_due(&self) -> bool {
+        lock(&self.retention).is_due()
+    }
 }
 
 pub(crate) fn closed() -> Error {

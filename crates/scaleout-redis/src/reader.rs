@@ -21,7 +21,7 @@ use crate::{
     entries::{Read, entries_of},
     epochs::open,
     error::from_redis,
-    group::Group,
+    group::{Group, Lane},
     link::{Link, pulse},
     outbox::{Events, Outbox},
     place::Place,
@@ -308,6 +308,10 @@ impl Reader {
                         from_redis(error, "reading from Redis", &group.config)
                     })?;
                     self.take(entries_of(answer)?);
+                    if beat.is_none() && group.lanes.iter().any(Lane::is_trim_due) {
+                        // Those who publish here receive nothing, and trim by a count alone.
+                        beat = Some(probe(Arc::clone(&group), true).boxed());
+                    }
                     // The next read is sent before this one's entries are worked on.
                     if self.all().all(|reception| reception.linked) && !self.has_arrivals() {
                         reading = self.next_read(link);

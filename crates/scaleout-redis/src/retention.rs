@@ -10,6 +10,9 @@ use crate::place::Place;
 /// Retention is dropped in this many steps, so that what is remembered stays small.
 const BUCKETS: usize = 64;
 
+/// A stream may hold this part of its bytes too much before it is trimmed out of turn.
+const DUE: usize = 8;
+
 /// What this node knows of the sizes and ages of a stream's last entries.
 #[derive(Debug)]
 pub(crate) struct Retention {
@@ -21,6 +24,8 @@ pub(crate) struct Retention {
     floor: Option<Place>,
     /// The last floor that was asked for.
     told: Option<Place>,
+    /// Bytes that the floor has passed since.
+    untold_bytes: usize,
 }
 
 /// Entries that are dropped together.
@@ -35,7 +40,16 @@ struct Bucket {
 
 impl Retention {
     pub(crate) fn new(max_bytes: usize, max_age: Duration) -> Self {
-        Self { max_bytes, max_age, buckets: VecDeque::new(), bytes: 0, last: None, floor: None, told: None }
+        Self {
+            max_bytes,
+            max_age,
+            buckets: VecDeque::new(),
+            bytes: 0,
+            last: None,
+            floor: None,
+            told: None,
+            untold_bytes: 0,
+        }
     }
 
     /// Takes note of an entry; one that was noted before, or is older, changes nothing.
@@ -62,7 +76,13 @@ impl Retention {
     pub(crate) fn floor(&mut self, now: Instant) -> Option<Place> {
         self.pass(now);
         self.told = self.floor;
+        self.untold_bytes = 0;
         self.floor
+    }
+
+    /// Whether so much has to go that it cannot wait for whoever asks next.
+    pub(crate) fn is_due(&self) -> bool {
+        self.untold_bytes > self.max_bytes / DUE
     }
 
     /// The same, if it was not asked for before.
@@ -79,6 +99,7 @@ impl Retention {
             }
             self.floor = Some(next.first);
             self.bytes -= front.bytes;
+            self.untold_bytes += front.bytes;
             self.buckets.pop_front();
         }
     }
@@ -119,6 +140,21 @@ mod tests {
         assert!((4..=6).contains(&floor.id), "{floor:?}");
         let floor = retention.floor(start + 10 * AGE).expect("all but the newest are too old");
         assert_eq!(floor, place(9));
+    }
+
+    #[test]
+    fn what_nobody_asks_for_becomes_due() {
+        let (mut retention, now) = (Retention::new(6_400, AGE), Instant::now());
+        for id in 0..72 {
+            retention.note(place(id), 100, now);
+            assert!(!retention.is_due(), "{id}");
+        }
+        for id in 72..76 {
+            retention.note(place(id), 100, now);
+        }
+        assert!(retention.is_due());
+        assert!(retention.untold_floor(now).is_some());
+        assert!(!retention.is_due());
     }
 
     #[test]
