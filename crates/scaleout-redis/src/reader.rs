@@ -39,6 +39,9 @@ const ANSWER_BYTES: usize = 1 << 20;
 /// What an entry is taken to hold before any was seen: many streams at once must not make an answer of gigabytes.
 const FIRST_ENTRY_BYTES: usize = 4 << 10;
 
+/// An answer with so many entries at most came as soon as it could.
+const FEW_ENTRIES: usize = 2;
+
 /// After how many looks at an idle server what is too old is dropped by a node that does not publish.
 const TRIM_BEATS: u32 = 4;
 
@@ -307,12 +310,18 @@ impl Reader {
                         group.places.note(&error);
                         from_redis(error, "reading from Redis", &group.config)
                     })?;
-                    self.take(entries_of(answer)?);
+                    let entries = self.take(entries_of(answer)?);
                     if beat.is_none() && group.lanes.iter().any(Lane::is_trim_due) {
                         // Those who publish here receive nothing, and trim by a count alone.
                         beat = Some(probe(Arc::clone(&group), true).boxed());
                     }
-                    // The next read is sent before this one's entries are worked on.
+                    if entries <= FEW_ENTRIES {
+                        // What came alone is delivered before anything else is done.
+                        self.deliver();
+                        tokio::task::yield_now().await;
+                        continue;
+                    }
+                    // Under load, the next read is sent before this one's entries are worked on.
                     if self.all().all(|reception| reception.linked) && !self.has_arrivals() {
                         reading = self.next_read(link);
                         poll_once(&mut reading).await;
@@ -351,8 +360,8 @@ impl Reader {
         Some(Box::pin(maybe_done(query(link.clone(), command).boxed())))
     }
 
-    /// Turns entries into events.
-    fn take(&mut self, read: Vec<Read>) {
+    /// Turns entries into events; tells how many entries there were.
+    fn take(&mut self, read: Vec<Read>) -> usize {
         let now = std::time::Instant::now();
         let (mut bytes, mut count) = (0, 0);
         for Read { key, entries } in read {
@@ -378,6 +387,7 @@ impl Reader {
         if let Some(size) = bytes.checked_div(count) {
             self.entry_bytes = (3 * self.entry_bytes + size) / 4;
         }
+        count
     }
 
     fn deliver(&mut self) {
