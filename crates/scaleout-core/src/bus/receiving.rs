@@ -152,6 +152,11 @@ impl Inner {
                 if left == Notified::More {
                     self.notify_rest(stream, &mut appended).await;
                 }
+                if appended.has_readers() {
+                    // Readers that share this thread go on before the next frame, which would take this one out of
+                    // the processor's caches, and in the end out of the ring.
+                    tokio::task::yield_now().await;
+                }
             }
             Taken::Blank { blank, hole } => {
                 match blank {
