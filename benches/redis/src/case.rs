@@ -47,7 +47,7 @@ pub enum Which {
 /// How messages are published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 pub enum How {
-    /// `enqueue`, at most 65,536 messages or 16 MiB unconfirmed (scaleout).
+    /// `enqueue`, at most 1 MiB unconfirmed (scaleout).
     Enqueue,
     /// Tasks that await each of their publishes.
     Await,
@@ -69,6 +69,9 @@ pub enum Publisher {
     /// It also receives what it publishes, as a node that serves clients does.
     Full,
 }
+
+/// Bytes that the server keeps of a stream by default.
+const RETAINED: usize = 64 << 20;
 
 /// Messages a second that a case is about good for, so that a run takes about a second.
 fn guess(case: &Case) -> f64 {
@@ -103,7 +106,7 @@ impl Case {
             runtime: Runtime::Current,
             publisher: Publisher::PublishOnly,
             frame_bytes: 64 << 10,
-            retained_bytes: 64 << 20,
+            retained_bytes: RETAINED,
             endless: false,
             url: String::new(),
             app: String::new(),
@@ -135,6 +138,8 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tasks, .. } = self;
         match (self.which, self.how) {
+            (Which::Scaleout, _) if self.rate > 0 => write!(f, "scaleout, one by one"),
+            (Which::Bare, _) if self.rate > 0 => write!(f, "bare, one by one"),
             (Which::Scaleout, How::Enqueue) => write!(f, "scaleout, enqueue"),
             (Which::Scaleout, _) => write!(f, "scaleout, {tasks} awaiting"),
             (Which::Bare, How::Pipe) => write!(f, "bare, pipelines of {tasks}"),
@@ -156,6 +161,9 @@ impl fmt::Display for Case {
         }
         if self.frame_bytes != 64 << 10 {
             write!(f, ", frames of {} KiB", self.frame_bytes >> 10)?;
+        }
+        if self.retained_bytes != RETAINED {
+            write!(f, ", {} MiB kept", self.retained_bytes >> 20)?;
         }
         if self.runtime == Runtime::Multi {
             write!(f, ", multi_thread")?;

@@ -23,11 +23,11 @@ use crate::{
 /// Messages of an enqueueing task between two looks at whether others have something to do.
 const YIELD_EVERY: u64 = 128;
 
-/// Of so many messages one receipt is kept, to see how far the store has confirmed.
-const RECEIPT_EVERY: u64 = 512;
+/// Of so many bytes one receipt is kept, to see how far the store has confirmed.
+const RECEIPT_EVERY: u64 = 32 << 10;
 
-/// Messages and bytes that may be unconfirmed, within what the queue of a bus holds.
-const UNCONFIRMED: (u64, u64) = (65_536, 16 << 20);
+/// Bytes of messages that are unconfirmed at most: frames for several streams, and little enough for the caches.
+const UNCONFIRMED: u64 = 1 << 20;
 
 async fn connect(case: &Case, role: Role) -> anyhow::Result<Bus> {
     let app: AppName = case.app.parse()?;
@@ -90,8 +90,8 @@ fn stamped(size: usize, number: u64) -> Bytes {
 }
 
 async fn enqueue(case: &Case, bus: &Bus, channels: &[String]) -> anyhow::Result<Published> {
-    let window = UNCONFIRMED.0.min(UNCONFIRMED.1 / case.size as u64).max(1);
-    let every = RECEIPT_EVERY.min(window);
+    let window = (UNCONFIRMED / case.size as u64).max(1);
+    let every = (RECEIPT_EVERY / case.size as u64).max(1);
     let mut receipts = VecDeque::new();
     for number in 0..case.count {
         let channel = &channels[number as usize % channels.len()];

@@ -78,6 +78,11 @@ fn refuse_unsound(runs: &[Run]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The fastest of several receivers trims; flat out, the slowest may be further behind than is kept by default.
+fn retained_of_three(case: &Case) -> usize {
+    if case.is_reliable() { 1 << 30 } else { case.retained_bytes }
+}
+
 /// What is compared, each at every size unless it says otherwise.
 fn cases(sizes: &[usize]) -> Vec<Case> {
     let mut cases = Vec::new();
@@ -100,12 +105,14 @@ fn cases(sizes: &[usize]) -> Vec<Case> {
     }
     let small = sizes.iter().copied().min().unwrap_or(64);
     let enqueue = Case::new(Which::Scaleout, How::Enqueue, 1, small);
-    cases.push(Case { publisher: Publisher::Full, ..enqueue.clone() });
+    // A node that receives what it publishes trims by how far it has read itself, so that a receiver which falls behind by
+    // more than is kept has a gap. Flat out that is a matter of luck, and more is kept here.
+    cases.push(Case { publisher: Publisher::Full, retained_bytes: 1 << 30, ..enqueue.clone() });
     cases.push(Case { frame_bytes: 256 << 10, ..enqueue.clone() });
     let pipe = Case::new(Which::Bare, How::Pipe, 256, small);
     for case in [&enqueue, &pipe] {
         cases.push(Case { channels: 1_000, ..case.clone() });
-        cases.push(Case { receivers: 3, ..case.clone() });
+        cases.push(Case { receivers: 3, retained_bytes: retained_of_three(case), ..case.clone() });
     }
     for runtime in [Runtime::Current, Runtime::Multi] {
         for which in [Which::Scaleout, Which::Bare] {
