@@ -47,6 +47,10 @@ struct Outcome {
 }
 
 pub async fn run(options: OutageOptions) -> anyhow::Result<()> {
+    ensure!(
+        options.which != Which::Bare,
+        "a bare connection ends with the server: there is nothing to measure"
+    );
     // It has to remember what it confirmed. Its restart must not take longer than it has to: no history but this run's.
     let server =
         RedisServer::builder().appendonly().start().await.context("a Redis server for the outages")?;

@@ -8,6 +8,8 @@ use crate::{
 };
 
 /// The medians of a case.
+///
+/// Times in µs are of processors, per message.
 #[derive(Debug)]
 pub struct Row {
     pub case: Case,
@@ -85,7 +87,7 @@ fn throughput(text: &mut String, rows: &[Row]) -> std::fmt::Result {
             text,
             "| What | messages/s | slowest, fastest run | × bare pipelines | × best peer | × peer at 64 | Redis µs | publisher µs | receiver µs | messages a frame | lost |"
         )?;
-        writeln!(text, "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")?;
+        writeln!(text, "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")?;
         let bare =
             best(&of_size, |case| case.which == Which::Bare && case.how == How::Pipe && is_plain(case));
         let peer = best(&of_size, |case| is_peer(case) && is_plain(case));
@@ -100,7 +102,7 @@ fn throughput(text: &mut String, rows: &[Row]) -> std::fmt::Result {
             let lost = if row.lost > 0.0 { format!("{:.1} %", row.lost * 100.0) } else { "0".into() };
             writeln!(
                 text,
-                "| {} | {rate} | {}, {} | {} | {} | {} | {:.2} | {:.2} | {:.2} | {per_frame} | {lost} |",
+                "| {} | {rate} | {}, {} | {} | {} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {per_frame} | {lost} |",
                 row.name,
                 thousands(row.range.0),
                 thousands(row.range.1),
@@ -110,6 +112,7 @@ fn throughput(text: &mut String, rows: &[Row]) -> std::fmt::Result {
                 row.redis_us,
                 row.publisher_us,
                 row.receiver_us,
+                row.redis_us + row.publisher_us + row.receiver_us * row.case.receivers as f64,
             )?;
         }
         writeln!(text)?;

@@ -55,7 +55,7 @@ impl Source for Subscription {
             Some(Message::Message(message)) => tally.take(message.payload()),
             Some(Message::Gap(gap)) => {
                 tally.gaps += 1;
-                eprintln!("{gap:?}");
+                eprintln!("stream {}: {}, {:?} frames", gap.stream(), gap.reason(), gap.frames());
             }
             None => return false,
         }

@@ -87,7 +87,16 @@ impl Signal {
 impl Subscription {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
         let signal = Arc::new(Signal::default());
-        Self { inner, signal, readers: Box::default(), others: None, last: None, unpositioned: false, left: 0, goes_on: false }
+        Self {
+            inner,
+            signal,
+            readers: Box::default(),
+            others: None,
+            last: None,
+            unpositioned: false,
+            left: 0,
+            goes_on: false,
+        }
     }
 
     /// The next message or gap, `None` once the bus is closed and everything is read.
