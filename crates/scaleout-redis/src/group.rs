@@ -72,10 +72,10 @@ impl Group {
         let lanes = (index..config.streams.get()).step_by(usize::from(groups)).map(lane).collect();
         Self {
             keys,
-            config,
             lanes,
             places: Places::default(),
-            writer: tokio::sync::Mutex::default(),
+            writer: tokio::sync::Mutex::new(WriterSlot::new(&config)),
+            config,
             arrivals: Mutex::default(),
             changed: Arc::default(),
             reachable: Notify::new(),

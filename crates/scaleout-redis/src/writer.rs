@@ -12,6 +12,7 @@ use scaleout_core::{Backoff, Error};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    config::RedisConfig,
     epochs::open,
     group::{Group, closed, lock},
     link::{Link, Replaced},
@@ -45,14 +46,12 @@ pub(crate) struct WriterSlot {
 /// So that an error that somebody mended is not told for long.
 const FATAL_PAUSE: Duration = Duration::from_millis(100);
 
-impl Default for WriterSlot {
-    fn default() -> Self {
-        let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1), fastrand::u64(..));
+impl WriterSlot {
+    pub(crate) fn new(config: &RedisConfig) -> Self {
+        let backoff = Backoff::new(config.min_backoff, config.max_backoff, fastrand::u64(..));
         Self { writer: None, count: 0, replaced: None, backoff, failed: None }
     }
-}
 
-impl WriterSlot {
     pub(crate) fn drop_link(&mut self) {
         self.writer = None;
     }
