@@ -124,9 +124,8 @@ async fn tasks<D: Driver>(io: &Io<D>, case: &Case, body: &Arc<str>) -> anyhow::R
                 if number >= case.count {
                     return errors;
                 }
-                if case.rate > 0 {
-                    let due = Duration::from_nanos(number * 1_000_000_000 / case.rate);
-                    tokio::time::sleep_until(begin + due).await;
+                if let Some(due) = (number * 1_000_000_000).checked_div(case.rate) {
+                    tokio::time::sleep_until(begin + Duration::from_nanos(due)).await;
                 }
                 errors += u64::from(io.emit("bench", &(number, now(), &*body)).await.is_err());
             }
