@@ -433,9 +433,13 @@ async fn trim(group: &Group, writer: &Writer) {
             commands.cmd("XTRIM").arg(&lane.key).arg("MINID").arg("~").arg(floor.to_string());
         }
     }
-    if !commands.is_empty()
-        && let Err(error) = writer.link.run(&commands).await
-    {
+    if commands.is_empty() {
+        return;
+    }
+    let answers = writer.link.run(&commands).await;
+    let refused =
+        answers.and_then(|answers| answers.into_iter().try_for_each(|it| it.extract_error().map(drop)));
+    if let Err(error) = refused {
         // The next one tries again; whatever is wrong with the connection, its next use finds.
         tracing::debug!(%error, "dropping old entries failed");
     }
