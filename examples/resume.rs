@@ -1,14 +1,16 @@
 //! A client loses its node and goes on at another, with the cursor of what it has seen.
+//!
+//! The store is the URL that is given (`redis://127.0.0.1:6379?app=resume`), else it is in this process.
 
 use std::time::Duration;
 
-use scaleout_core::{Bus, Cursor, MemoryStore, Received, Subscription};
+use scaleout::{Cursor, Received, Subscription};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let store = MemoryStore::default();
-    let alpha = Bus::builder(store.backplane()).connect().await?;
-    let beta = Bus::builder(store.backplane()).connect().await?;
+    let url = std::env::args().nth(1).unwrap_or("memory:resume".into());
+    let alpha = scaleout::connect(&url).await?;
+    let beta = scaleout::connect(&url).await?;
 
     // The client is on alpha, and keeps the cursor of the last message it saw, as text.
     let mut on_alpha = alpha.subscribe(["room:42"]);

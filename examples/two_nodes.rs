@@ -1,15 +1,17 @@
 //! Two nodes over one store: what one publishes, the other receives.
+//!
+//! The store is the URL that is given (`redis://127.0.0.1:6379?app=two-nodes`), else it is in this process.
 
 use std::time::Duration;
 
-use scaleout_core::{Bus, MemoryStore, Received};
+use scaleout::Received;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // A store that both nodes reach. In one process it can live in memory; else it is a server.
-    let store = MemoryStore::default();
-    let alpha = Bus::builder(store.backplane()).connect().await?;
-    let beta = Bus::builder(store.backplane()).connect().await?;
+    // Where both nodes meet. In one process it can be in memory, by a name that both know; else it is a server.
+    let url = std::env::args().nth(1).unwrap_or("memory:two-nodes".into());
+    let alpha = scaleout::connect(&url).await?;
+    let beta = scaleout::connect(&url).await?;
 
     let mut subscription = beta.subscribe(["room:42", "user:7"]);
     alpha.publish("room:42", "hello").await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scaleout_core::{BusConfig, MemoryStore, QueuePolicy};
+use scaleout::{BusConfig, MemoryStore, QueuePolicy};
 use scaleout_tests::{ChatNode, Client, DEADLINE, Heard, get};
 use serde_json::{Value, json};
 use tokio::time::timeout;

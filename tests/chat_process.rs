@@ -37,10 +37,17 @@ async fn one_process_serves_two_nodes_and_leaves_cleanly_at_sigterm() {
 
 #[tokio::test]
 async fn options_that_cannot_work_are_refused_with_the_reason() {
-    let refused = run(&["--backplane", "redis://:secret@localhost"]).await;
-    assert_eq!(refused.status.code(), Some(1));
-    let told = String::from_utf8(refused.stderr).unwrap();
-    assert!(told.contains("redis") && told.contains("memory:") && !told.contains("secret"), "{told}");
+    for (options, problems) in [
+        (["--backplane", "nats://:secret@localhost"].as_slice(), ["nats://", "memory:, redis://"]),
+        (&["--backplane", "redis://:secret@localhost"], ["app is missing", "app=<name>"]),
+        (&["--backplane", "localhost:6379,password=secret,app=chat"], ["no scheme", "RedisConfig"]),
+        (&["--backplane", "redis://:secret@localhost?app=chat", "--app", "shop"], ["app chat", "app shop"]),
+    ] {
+        let refused = run(options).await;
+        assert_eq!(refused.status.code(), Some(1));
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert!(problems.iter().all(|problem| told.contains(problem)) && !told.contains("secret"), "{told}");
+    }
 
     let refused = run(&["--app", "Not an app"]).await;
     assert_eq!(refused.status.code(), Some(2));
@@ -57,7 +64,7 @@ async fn help_names_every_option() {
     let help = run(&["--help"]).await;
     let told = String::from_utf8(help.stdout).unwrap();
     assert!(help.status.success());
-    for option in ["--node", "--peer", "--backplane", "--app", "--ring-bytes", "--log"] {
+    for option in ["--node", "--peer", "--backplane", "--app", "--ring-bytes", "--grace-seconds", "--log"] {
         assert!(told.contains(option), "{option} in {told}");
     }
 }

@@ -3,8 +3,8 @@
 use std::{error::Error, io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
-use scaleout_core::Bus;
-use scaleout_examples::chat::{Backplanes, NodeAddress, Options, Settings, serve};
+use scaleout::BackplaneConfig;
+use scaleout_examples::chat::{NodeAddress, Options, Settings, serve};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 #[tokio::main]
@@ -26,8 +26,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    let backplanes: Backplanes = options.backplane.parse().map_err(|e| format!("--backplane: {e}"))?;
-    if let ([_], Backplanes::Memory(_)) = (options.nodes.as_slice(), &backplanes) {
+    let backplane: BackplaneConfig = options.backplane.parse().map_err(|e| format!("--backplane: {e}"))?;
+    if options.nodes.len() == 1 && !backplane.reaches_other_processes() {
         tracing::warn!("one node over memory: it reaches nobody else; give more than one --node");
     }
     let mut starting = Vec::new();
@@ -36,8 +36,8 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         let listener =
             TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
         let address = listener.local_addr()?;
-        let bus = Bus::builder_from(backplanes.connection()).config(options.bus_config()).connect().await?;
-        tracing::info!(%address, node = %bus.node(), app = %options.app, "node started");
+        let bus = backplane.bus(options.bus_config())?.connect().await?;
+        tracing::info!(%address, node = %bus.node(), "node started");
         nodes.push(NodeAddress { address: address.to_string(), node: Some(bus.node()) });
         starting.push((address, listener, bus));
     }

@@ -19,14 +19,12 @@
 //!
 //! A client that keeps the last cursor it was sent loses nothing when it hands it to another node.
 
-mod backplanes;
 mod options;
 mod protocol;
 mod server;
 mod session;
 
 pub use crate::chat::{
-    backplanes::Backplanes,
     options::Options,
     protocol::{MAX_FRAME_BYTES, MAX_ROOM_CHARS, MAX_TEXT_BYTES, MAX_USER_CHARS},
     server::{NodeAddress, Settings, serve},

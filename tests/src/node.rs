@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use scaleout_core::{Bus, BusConfig, MemoryStore};
+use scaleout::{Bus, BusConfig, MemoryStore};
 use scaleout_examples::chat::{Settings, serve};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 

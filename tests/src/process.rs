@@ -57,6 +57,11 @@ impl ChatProcess {
         assert!(status.success(), "no process {id}");
     }
 
+    /// Kills it with SIGKILL, and waits for its end: it says good-bye to nobody.
+    pub async fn kill(&mut self) {
+        timeout(DEADLINE, self.child.kill()).await.expect("it ends in time").expect("it runs");
+    }
+
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         timeout(DEADLINE, self.child.wait()).await.expect("it ends in time").expect("it can be waited for")
@@ -69,7 +74,14 @@ fn binary() -> &'static PathBuf {
     BINARY.get_or_init(|| {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let options = ["build", "-p", "scaleout-examples", "--example", "chat", "--message-format", "json"];
-        let built = std::process::Command::new(cargo)
+        let mut build = std::process::Command::new(cargo);
+        // What cargo says of this package to its tests; build scripts of dependencies would run again for it.
+        let of_this_package =
+            |name: &str| ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|begin| name.starts_with(begin));
+        for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_this_package)) {
+            build.env_remove(name);
+        }
+        let built = build
             .args(options)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stderr(Stdio::inherit())

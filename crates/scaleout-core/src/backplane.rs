@@ -24,7 +24,8 @@
 //!  7. With [`Capabilities::replay`], [`Start::Backlog`] yields the last n retained payloads, then the live ones,
 //!     once, in order, with no hole between; payloads of earlier epochs that the store still has are part of it, each
 //!     epoch behind its own `Opened`; retention never drops the newest payload of a stream, so that `head` can be
-//!     reached; after a reconnect reception goes on where it stood.
+//!     reached; after a reconnect reception goes on where it stood; a node may drop a reception and begin another one
+//!     of the stream, which knows nothing of the first.
 //!  8. A store that may have lost or replaced payloads (another server, a restart that can forget, failover, flush,
 //!     restore, re-creation) shows as a new, greater epoch, which exactly one node opens before its first append and
 //!     its first payload; the store refuses appends of an older epoch and records what the new one continues.
@@ -70,6 +71,8 @@ pub trait Backplane: fmt::Debug + Send + Sync + 'static {
     fn send(&self, stream: StreamIndex, frame: FrameId, payload: Bytes) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Receives a stream from `start` on, for ever; dropping the returned stream ends the reception.
+    ///
+    /// A node may receive a stream again after that, from a `start` of its own (rule 7).
     fn receive(&self, stream: StreamIndex, start: Start) -> BoxStream<'static, Event>;
 
     /// Ends every reception and releases what this node registered in the store.

@@ -16,6 +16,16 @@ pub struct BusConfig {
     pub app: AppName,
     /// Whether this node receives. Defaults to [`Role::Full`].
     pub role: Role,
+    /// Which streams this node receives. Defaults to [`Interest::AllStreams`].
+    ///
+    /// [`Interest::OnDemand`] needs a backplane that replays, and `max_backlog_payloads` above 0.
+    pub interest: Interest,
+    /// How long a stream is received after the last subscription to one of its channels has ended. Defaults to 30 s.
+    ///
+    /// With [`Interest::OnDemand`] only. A client that comes back within that time finds the stream as it left it; more
+    /// costs memory and traffic for streams that nobody here follows, less makes clients that come and go wait while
+    /// it is opened again.
+    pub interest_linger: Duration,
     /// Who may wait in the send queue while a stream is not up. Defaults to [`QueuePolicy::Always`].
     pub queue_policy: QueuePolicy,
     /// What happens to a message that finds the send queue full. Defaults to [`Overflow::Reject`].
@@ -73,6 +83,8 @@ impl Default for BusConfig {
         Self {
             app: AppName::default(),
             role: Role::Full,
+            interest: Interest::AllStreams,
+            interest_linger: Duration::from_secs(30),
             queue_policy: QueuePolicy::Always,
             overflow: Overflow::Reject,
             max_queue_messages: 100_000,
@@ -112,6 +124,8 @@ macro_rules! setters {
 setters! {
     app with_app: AppName,
     role with_role: Role,
+    interest with_interest: Interest,
+    interest_linger with_interest_linger: Duration,
     queue_policy with_queue_policy: QueuePolicy,
     overflow with_overflow: Overflow,
     max_queue_messages with_max_queue_messages: usize,
@@ -154,6 +168,10 @@ impl BusConfig {
         refuse(self.max_backoff < self.min_backoff, "max_backoff is below min_backoff");
         refuse(self.max_ring_age.is_zero(), "max_ring_age is 0");
         refuse(
+            self.interest == Interest::OnDemand && self.max_backlog_payloads == 0,
+            "max_backlog_payloads is 0: interest on demand opens streams with a backlog",
+        );
+        refuse(
             self.frame_version != FRAME_VERSION,
             "frame_version is not 1, which is all that this release writes",
         );
@@ -172,6 +190,21 @@ pub enum Role {
     Full,
     /// It only publishes (emitters, jobs): no reception is opened, and subscriptions see nothing.
     PublishOnly,
+}
+
+/// Which streams a node receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Interest {
+    /// All of them, from the start to the end.
+    #[default]
+    AllStreams,
+    /// Those on which it has subscriptions: with many streams a node costs what its own clients follow.
+    ///
+    /// A stream is opened, with the backlog that the store retains, at its first subscription, and closed
+    /// [`interest_linger`](BusConfig::interest_linger) after the last one. "From now" is, at the first one, the store's head
+    /// when the stream has opened: what this node publishes after `subscribe` lies behind that, and so does what others
+    /// publish once the stream is [`Up`](crate::StreamState::Up).
+    OnDemand,
 }
 
 /// Who may wait in the send queue while a stream is not up.
@@ -207,9 +240,11 @@ mod tests {
         let config = BusConfig::default()
             .with_max_queue_messages(0)
             .with_send_timeout(Duration::ZERO)
+            .with_interest(Interest::OnDemand)
+            .with_max_backlog_payloads(0)
             .with_max_tail_age(Duration::from_secs(1));
         let text = config.check().unwrap_err().to_string();
-        for part in ["max_queue_messages", "send_timeout", "max_tail_age"] {
+        for part in ["max_queue_messages", "send_timeout", "max_tail_age", "max_backlog_payloads"] {
             assert!(text.contains(part), "{text}");
         }
         assert!(BusConfig::default().check().is_ok());

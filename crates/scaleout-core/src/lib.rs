@@ -27,7 +27,7 @@ pub use crate::{
     backplane::{Backplane, Capabilities, Event, Start},
     bus::{Bus, BusBuilder, CloseReport, Publish, PublishMany, PublishManyError, Usage},
     channel::{AppName, MAX_CHANNEL_BYTES, check_channel, stream_of},
-    config::{BusConfig, Overflow, QueuePolicy, Role},
+    config::{BusConfig, Interest, Overflow, QueuePolicy, Role},
     counters::Counters,
     cursor::{Cursor, CursorEntry},
     error::{Error, ErrorKind},

@@ -53,6 +53,10 @@ pub enum Mutant {
     OvertakeWaiting,
     /// Send: after `Rewound` the tail is not sent again.
     ForgetTail,
+    /// Interest: messages go out although a stream that is opened on demand did not open yet.
+    SendWhileOpening,
+    /// Interest: a stream that nobody reads is received on.
+    KeepUnread,
     /// State: a stream that was up once says so for ever.
     AlwaysUp,
     /// State: a stream that was degraded never says `Up` again.
@@ -99,6 +103,8 @@ impl Mutant {
         Self::NeverResolve,
         Self::OvertakeWaiting,
         Self::ForgetTail,
+        Self::SendWhileOpening,
+        Self::KeepUnread,
         Self::AlwaysUp,
         Self::NeverUpAgain,
         Self::CursorBeforeMessage,

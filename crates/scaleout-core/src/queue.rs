@@ -85,6 +85,8 @@ pub(crate) struct SendQueue {
     probe_due: bool,
     last_send_failed: bool,
     opened: bool,
+    /// Nothing but probes goes out.
+    held: bool,
     up: bool,
     life: Life,
     counters: QueueCounters,
@@ -215,6 +217,7 @@ impl SendQueue {
             probe_due: false,
             last_send_failed: false,
             opened: false,
+            held: false,
             up: false,
             life: Life::Open,
             counters: QueueCounters::default(),
@@ -315,7 +318,7 @@ impl SendQueue {
         let (outstanding, number, payload) = if self.probe_due {
             self.probe_due = false;
             (Outstanding::Probe, 0, Bytes::new())
-        } else if !self.opened {
+        } else if !self.opened || self.held {
             return None;
         } else if let Some((number, payload)) = self.tail.first_above(self.confirmed) {
             (Outstanding::Repair(number), number, payload)
@@ -437,6 +440,11 @@ impl SendQueue {
     /// The stream opened, or a first probe was answered: messages may go.
     pub(crate) fn set_open(&mut self) {
         self.opened = true;
+    }
+
+    /// Lets messages wait whatever the policy says, or go on.
+    pub(crate) fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// Notes whether the stream is up; `true`: the running attempt must be dropped, and its result is not awaited.

@@ -170,13 +170,20 @@ impl Inbox {
     ) {
         let skipped = self.skipped(epoch, head).filter(|id| self.last.is_none_or(|last| last < *id));
         self.note_hole(store, now, skipped.map(|id| Position::behind(epoch, id)), None);
-        if let Some(id) = skipped {
-            store.skip_to(id);
-            self.last = Some(id);
-        }
         // Told already: whatever comes next is no second loss, a node heard of for the first time neither.
         self.backlog_end = Some(PayloadId(u64::MAX));
         self.strict = false;
+        if let Some(id) = skipped {
+            self.skip_to(store, id);
+        }
+    }
+
+    /// Takes everything up to the head for received; what comes next lies right behind it.
+    fn skip_to(&mut self, store: &mut Store, head: PayloadId) {
+        store.skip_to(head);
+        self.last = Some(head);
+        self.expected = head.0.checked_add(1).map(PayloadId);
+        self.backlog_end = None;
     }
 
     /// Up to where reception skipped an epoch when a link was broken.
@@ -231,9 +238,7 @@ impl Inbox {
         self.backlog_end = nothing_came.then_some(PayloadId(u64::MAX));
         self.id_holes = 0;
         if let Some(id) = skipped {
-            store.skip_to(id);
-            self.last = Some(id);
-            self.backlog_end = Some(PayloadId(u64::MAX));
+            self.skip_to(store, id);
         }
         missed.is_some() || !unbroken
     }

@@ -9,9 +9,13 @@ use crate::{Error, NodeId};
 /// The state of one stream on this node.
 #[derive(Debug, Clone)]
 pub enum StreamState {
-    /// It did not yet reach what the store held when it first opened.
+    /// It did not yet reach what the store held when it opened.
+    ///
+    /// With [`Interest::OnDemand`](crate::Interest::OnDemand) again whenever a first subscription opens it.
     Connecting,
     /// It receives what the store has, and its last send did not fail.
+    ///
+    /// Where it is not received (publish-only, on demand without a subscription): its last send or probe did not fail.
     Up,
     /// An attempt to connect, receive or send failed; it is tried again for ever.
     Degraded {
@@ -49,7 +53,8 @@ impl StreamState {
 #[derive(Debug, Clone)]
 pub struct Health {
     /// Whether clients should be sent here: every stream is up, or degraded for less than
-    /// [`degraded_grace`](crate::BusConfig::degraded_grace).
+    /// [`degraded_grace`](crate::BusConfig::degraded_grace). A stream that is opened on demand, having been up before,
+    /// does not count against it.
     pub ready: bool,
     /// This node.
     pub node: NodeId,
@@ -83,7 +88,8 @@ impl StateWatch {
 pub(crate) struct Status {
     /// Whether the stream opened once, so that messages may be sent.
     pub(crate) opened: bool,
-    /// Whether it reached its first head. Without reception: whether a probe was answered.
+    reception: Reception,
+    /// Whether it reached the head of its reception's first `Opened`. Without reception: whether it opened once.
     at_head: bool,
     /// Whether it was ever up.
     pub(crate) was_up: bool,
@@ -98,17 +104,75 @@ pub(crate) struct Status {
     closed: bool,
 }
 
+/// How far the reception of a stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Reception {
+    /// There is none.
+    #[default]
+    None,
+    /// It did not open yet.
+    Starting,
+    /// It opened once.
+    Open,
+}
+
 /// How long one frame of another layout keeps a stream degraded.
 const LAYOUT_FAULT_TIME: Duration = Duration::from_secs(60);
 
 impl Status {
+    /// The state of a stream that is received, or not, from the start on.
+    pub(crate) fn new(received: bool) -> Self {
+        let reception = if received { Reception::Starting } else { Reception::None };
+        Self { reception, ..Self::default() }
+    }
+
     pub(crate) fn is_up(&self) -> bool {
         !self.closed && self.at_head && self.fault().is_none()
     }
 
+    /// Whether messages are accepted as while it is up: it is, or only its reception starts again.
+    pub(crate) fn is_sendable(&self) -> bool {
+        !self.closed && (self.at_head || self.was_up) && self.fault().is_none()
+    }
+
+    /// Whether messages wait for the reception to open, so that they lie behind the head it begins with.
+    pub(crate) fn holds_sends(&self) -> bool {
+        self.reception == Reception::Starting
+    }
+
+    /// Whether the stream has, or is to have, a reception.
+    pub(crate) fn is_received(&self) -> bool {
+        self.reception != Reception::None
+    }
+
+    /// Begins a reception.
+    pub(crate) fn want(&mut self) {
+        if !self.is_received() {
+            self.reception = Reception::Starting;
+            self.at_head = false;
+        }
+    }
+
+    /// Ends the reception. A fault of it stays until a send or a probe is answered.
+    pub(crate) fn unwant(&mut self) {
+        self.reception = Reception::None;
+        self.at_head = self.opened;
+        self.suspected = None;
+        self.send_fault = self.send_fault.take().or(self.receive_fault.take());
+        self.heal();
+    }
+
+    /// Notes that a probe was answered, which opens a stream without a reception.
+    pub(crate) fn answered(&mut self, now: Duration) {
+        if !self.is_received() {
+            self.opened = true;
+            self.reached_head(now);
+        }
+    }
+
     /// Whether it has caught up and receives, so that what does not come does not exist.
     pub(crate) fn is_receiving(&self) -> bool {
-        self.at_head && self.receive_fault.is_none()
+        self.reception == Reception::Open && self.at_head && self.receive_fault.is_none()
     }
 
     pub(crate) fn is_sending(&self) -> bool {
@@ -121,6 +185,7 @@ impl Status {
 
     pub(crate) fn opened(&mut self, at_head: bool, now: Duration) {
         self.opened = true;
+        self.reception = Reception::Open;
         self.receive_fault = None;
         if at_head {
             self.reached_head(now);

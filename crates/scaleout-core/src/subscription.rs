@@ -139,7 +139,7 @@ impl Subscription {
             .map(|channel| (self.inner.stream_of(channel.as_ref()), channel))
             .collect();
         by_stream.sort_by_key(|(stream, _)| *stream);
-        let mut wakes = Vec::new();
+        let (mut wakes, mut unopened) = (Vec::new(), Vec::new());
         for group in by_stream.chunk_by(|a, b| a.0 == b.0) {
             let stream = group[0].0;
             let mut store = self.inner.ring(stream);
@@ -161,6 +161,9 @@ impl Subscription {
                 Some(cursor) => Asked::Cursor(cursor.entry(stream)),
             };
             let look_up = store.begin(key, asked, self.inner.config.ahead_wait, &mut wakes);
+            if store.epoch().is_none() {
+                unopened.push(stream);
+            }
             drop(store);
             if cursor.is_some() {
                 self.inner.count_look_up(look_up);
@@ -171,6 +174,7 @@ impl Subscription {
         if self.inner.is_closed() {
             self.signal.close();
         }
+        unopened.into_iter().for_each(|stream| self.inner.want(stream));
         wakes.into_iter().for_each(Waker::wake);
     }
 
@@ -221,7 +225,7 @@ impl Subscription {
     /// Counts an item, and adds where this subscription stands on its other streams.
     fn complete(&mut self, stream: StreamIndex, item: &mut Received) {
         if self.unpositioned {
-            // Streams open once, so this ends.
+            // A stream opens once while it is read, so this ends.
             self.note_others();
         }
         let last = self.last.replace(stream).filter(|last| *last != stream);

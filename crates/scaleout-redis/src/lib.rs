@@ -1,4 +1,4 @@
-//! The backplane of scaleout on Redis and Valkey streams.
+#![doc = include_str!("../README.md")]
 
 mod backplane;
 mod config;

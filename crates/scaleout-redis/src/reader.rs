@@ -268,7 +268,28 @@ impl Reader {
                 reading = self.next_read(link);
             }
             tokio::select! {
+                // Answers come last, so that a busy stream does not keep the rest from its turn.
                 biased;
+                _ = beats.tick() => {
+                    beat_count = beat_count.wrapping_add(1);
+                    if beat.is_none() {
+                        let trims = beat_count.is_multiple_of(TRIM_BEATS);
+                        beat = Some(probe(Arc::clone(&group), trims).boxed());
+                    }
+                }
+                taken = some(&mut beat) => match taken {
+                    Beat::Epoch(epoch) => self.beat(epoch).await,
+                    Beat::Demoted(error) => return Err(error),
+                    Beat::Unknown => {}
+                },
+                () = some(&mut unblocking) => {}
+                () = group.changed.notified() => {
+                    let waits =
+                        self.has_arrivals() || self.all().any(|reception| reception.outbox.has_room_again());
+                    if waits && reading.is_some() && unblocking.is_none() {
+                        unblocking = link.client().map(|client| unblock(Arc::clone(&group), client).boxed());
+                    }
+                }
                 answer = finished(&mut reading) => {
                     unblocking = None;
                     let answer = answer.map_err(|error| {
@@ -282,25 +303,6 @@ impl Reader {
                         poll_once(&mut reading).await;
                     }
                     self.deliver();
-                }
-                taken = some(&mut beat) => match taken {
-                    Beat::Epoch(epoch) => self.beat(epoch).await,
-                    Beat::Demoted(error) => return Err(error),
-                    Beat::Unknown => {}
-                },
-                () = some(&mut unblocking) => {}
-                _ = beats.tick() => {
-                    beat_count = beat_count.wrapping_add(1);
-                    if beat.is_none() {
-                        let trims = beat_count.is_multiple_of(TRIM_BEATS);
-                        beat = Some(probe(Arc::clone(&group), trims).boxed());
-                    }
-                }
-                () = group.changed.notified() => {
-                    let waits = self.has_arrivals() || self.all().any(|reception| reception.outbox.has_room_again());
-                    if waits && reading.is_some() && unblocking.is_none() {
-                        unblocking = link.client().map(|client| unblock(Arc::clone(&group), client).boxed());
-                    }
                 }
             }
         }

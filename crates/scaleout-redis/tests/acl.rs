@@ -21,7 +21,7 @@ mod least {
     conformance_tests!(start().await);
 }
 
-/// Nobody may be the default user. It still needs its permissions: while a server before Redis 8.4 loads an append-only
+/// Nobody may be the default user. It still needs its permissions: while many a server loads an append-only
 /// file, transactions are checked against them, and dropped without a word (redis/redis#14541, valkey-io/valkey#3983).
 const NO_DEFAULT_USER: &str = "default off ~* &* +@all";
 

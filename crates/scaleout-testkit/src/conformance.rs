@@ -13,6 +13,7 @@ mod cases;
 mod client;
 pub mod epochs;
 pub mod link;
+pub mod on_demand;
 pub mod order;
 pub mod promises;
 pub mod sends;

@@ -106,6 +106,8 @@ mutants! {
         HidesWhatRetentionDropped,
         /// The backlog is a single payload, whatever is retained.
         CutsTheBacklogShort,
+        /// A stream's second reception at a node begins at now.
+        ReplaysOnce,
     8:
         /// A changed store keeps its epoch.
         KeepsTheEpoch,

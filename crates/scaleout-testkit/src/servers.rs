@@ -1,7 +1,7 @@
 //! Real servers for the tests of providers: started on free ports of this machine, gone with the test (Unix only).
 //!
 //! A server lives in a folder of its own below the system's folder for temporary files, listens on the loopback
-//! interface alone, and ends with the value that stands for it, also where a test panics.
+//! interface alone, and ends with the value that stands for it, also where a test panics or its process is killed.
 //!
 //! ```no_run
 //! use scaleout_testkit::servers::{RedisServer, redis_is_there};

@@ -52,6 +52,8 @@ mutants! {
     never_resolve: NeverResolve => [Outcomes];
     overtake_waiting: OvertakeWaiting => [PublisherOrder];
     forget_tail: ForgetTail => [Repair];
+    send_while_opening: SendWhileOpening => [Completeness];
+    keep_unread: KeepUnread => [Bounds];
     always_up: AlwaysUp => [Liveness];
     never_up_again: NeverUpAgain => [Liveness];
     cursor_before_message: CursorBeforeMessage => [Uniqueness];

@@ -15,13 +15,15 @@ use scaleout_testkit::{
 };
 
 /// Faults that no single case shows; the history checker finds them.
-const LEFT_TO_THE_CHECKER: [Mutant; 4] = [
+const LEFT_TO_THE_CHECKER: [Mutant; 5] = [
     // The next frame of the same publisher shows the loss as well; it takes one that falls silent.
     Mutant::TrustBrokenLink,
     // Only a backplane that breaks its contract sends an id again.
     Mutant::SkipIdCheck,
     // It takes a client of a fork of the store that its own node shares only in part.
     Mutant::IgnoreStem,
+    // A store in memory opens a stream before anything can be sent to it.
+    Mutant::SendWhileOpening,
     // A task that lives on does nothing that a client could see.
     Mutant::LeakTask,
 ];

@@ -1,7 +1,7 @@
 //! Named steps, run one after the other until one fails.
 
 use std::{
-    fmt,
+    env, fmt,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -134,6 +134,13 @@ impl Shell {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
+        // What cargo says of this package to what it runs. Build scripts of dependencies (ring's) run again where it
+        // changes, so that half of the workspace would be built anew after each plain `cargo test`, and back.
+        let of_this_package =
+            |name: &str| ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|begin| name.starts_with(begin));
+        for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_this_package)) {
+            command.env_remove(name);
+        }
         command
             .args(&self.args)
             .envs(self.env.iter().map(|(name, value)| (name, value)))

@@ -10,7 +10,7 @@ use axum::{
     routing::get,
     serve::ListenerExt,
 };
-use scaleout_core::{Bus, NodeId, StreamState};
+use scaleout::{Bus, NodeId, StreamState};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 

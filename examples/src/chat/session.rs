@@ -7,7 +7,7 @@ use futures_util::{
     SinkExt, StreamExt,
     stream::{FuturesUnordered, SplitSink, SplitStream},
 };
-use scaleout_core::{Cursor, Publish, Received, Subscription};
+use scaleout::{Cursor, Publish, Received, Subscription};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval, timeout},

@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{Bus, Inner, Lane, Owner, Ring, receiving, sending, upkeep};
 use crate::{
-    AppName, Backplane, BusConfig, Error, ErrorKind, NodeId, Role, StreamIndex, StreamState,
+    AppName, Backplane, BusConfig, Error, ErrorKind, Interest, NodeId, Role, StreamIndex, StreamState,
     budget::{QueueBudget, SharedBudget},
     counters::AtomicCounters,
     mutant::{Mutant, Mutation},
@@ -51,6 +51,12 @@ impl BusBuilder {
         self
     }
 
+    /// Sets which streams this node receives.
+    pub fn interest(mut self, interest: Interest) -> Self {
+        self.config.interest = interest;
+        self
+    }
+
     /// Sets the node's id, which is random otherwise, and with it the jitter of its retries.
     ///
     /// For tests. No two buses may ever have the same: a process that starts again is a new node.
@@ -69,7 +75,7 @@ impl BusBuilder {
     /// Starts the bus, and returns when every stream is open and has caught up with the store.
     ///
     /// # Errors
-    /// [`Config`](ErrorKind::Config) for settings that cannot work, and the first fatal error of the backplane. While
+    /// [`Config`](ErrorKind::Config) for settings that cannot work, also with this backplane, and the first fatal error of the backplane. While
     /// the store is merely away it waits: give it a time-out where that is wanted, or use [`start`](Self::start).
     ///
     /// # Panics
@@ -102,7 +108,7 @@ impl BusBuilder {
     /// Starts the bus and returns at once: streams connect in the background, publishes wait for them.
     ///
     /// # Errors
-    /// [`Config`](ErrorKind::Config) for settings that cannot work.
+    /// [`Config`](ErrorKind::Config) for settings that cannot work, also with this backplane.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -111,6 +117,11 @@ impl BusBuilder {
         let Self { backplane, config, node, mutation } = self;
         let node = node.unwrap_or_else(NodeId::random);
         let (stream_count, capabilities) = (backplane.stream_count(), backplane.capabilities());
+        if config.interest == Interest::OnDemand && !capabilities.replay {
+            let problem =
+                "interest on demand opens streams with a backlog, and this backplane does not replay";
+            return Err(Error::new(ErrorKind::Config, problem));
+        }
         let streams = usize::from(stream_count.get());
         let queue_budget = match mutation.is(Mutant::IgnoreQueueBudget) {
             true => QueueBudget::new(usize::MAX, usize::MAX),
@@ -118,6 +129,7 @@ impl BusBuilder {
         };
         let queue_budget = Arc::new(queue_budget);
         let tail_budget = Arc::new(SharedBudget::new(config.max_tail_bytes, streams));
+        let is_received = config.role == Role::Full && config.interest == Interest::AllStreams;
         let lane = |stream| {
             let mut settings = QueueSettings::new(stream, node, stream_count, &config, &capabilities);
             settings.mutation = mutation;
@@ -126,7 +138,8 @@ impl BusBuilder {
             let settle = config.max_tail_age.saturating_mul(2);
             let store = Store::new(stream, stream_count, capabilities.dense_ids, settle, mutation);
             Lane {
-                status: Mutex::new(Status::default()),
+                status: Mutex::new(Status::new(is_received)),
+                interest: Notify::new(),
                 queue: SharedQueue::new(queue),
                 wake_sender: Notify::new(),
                 abandon_attempt: Notify::new(),

@@ -2,6 +2,7 @@
 
 mod builder;
 mod close;
+mod interest;
 mod publish;
 mod receiving;
 mod sending;
@@ -85,9 +86,11 @@ pub(crate) struct Inner {
     mutation: Mutation,
 }
 
-/// One stream of a bus. Locks are taken in the order of the fields, and `store` with no other one.
+/// One stream of a bus. Locks are taken in the order of the fields, and `store` with no other one but `status`.
 struct Lane {
     status: Mutex<Status>,
+    /// Tells the receiving task that the stream may be wanted, or not any more.
+    interest: Notify,
     queue: SharedQueue,
     /// Tells the sending task that there may be something to do.
     wake_sender: Notify,
@@ -148,7 +151,9 @@ impl Bus {
 
     /// Subscribes to channels from now on: to all that is published after this call, perhaps a little from before.
     ///
-    /// A name that is no channel (empty, or longer than 1,024 bytes) carries nothing.
+    /// A name that is no channel (empty, or longer than 1,024 bytes) carries nothing. On a stream that did not open yet,
+    /// also one that is opened for it ([`Interest::OnDemand`](crate::Interest::OnDemand)), "now" is when it opens: what this
+    /// node publishes after this call lies behind that.
     pub fn subscribe<C: AsRef<str>>(&self, channels: impl IntoIterator<Item = C>) -> Subscription {
         self.begin(channels, None)
     }
@@ -192,7 +197,9 @@ impl Bus {
             StreamState::Degraded { since, .. } => {
                 Instant::now().saturating_duration_since(Instant::from_std(*since)) < grace
             }
-            StreamState::Connecting | StreamState::Closed => false,
+            // The first start counts below. What is opened on demand later holds up nobody but who asked for it.
+            StreamState::Connecting => true,
+            StreamState::Closed => false,
         });
         Health { ready: ready && inner.were_up(), node: inner.node, streams }
     }
@@ -347,7 +354,8 @@ impl Inner {
             if status.opened && !opened {
                 queue.set_open();
             }
-            queue.set_up(status.is_up())
+            queue.hold(status.holds_sends() && !self.mutation.is(Mutant::SendWhileOpening));
+            queue.set_up(status.is_sendable())
         });
         if drop_attempt {
             lane.abandon_attempt.notify_one();

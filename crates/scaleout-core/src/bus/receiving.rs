@@ -1,6 +1,6 @@
 //! The task that receives a stream.
 
-use std::{sync::Arc, task::Waker};
+use std::{convert::Infallible, sync::Arc, task::Waker};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -18,6 +18,18 @@ use crate::{
 const MAX_NODES: usize = 100_000;
 
 pub(super) async fn run(inner: Arc<Inner>, stream: StreamIndex) {
+    loop {
+        inner.wanted(stream).await;
+        tokio::select! {
+            biased;
+            never = receive(&inner, stream) => match never {},
+            () = inner.unwanted(stream) => {}
+        }
+    }
+}
+
+/// Receives a stream until it is dropped.
+async fn receive(inner: &Inner, stream: StreamIndex) -> Infallible {
     let capabilities = inner.backplane.capabilities();
     let layout = Layout { app: inner.config.app.hash(), stream_count: inner.stream_count };
     let max_nodes = (MAX_NODES / usize::from(inner.stream_count.get())).max(1);

@@ -21,7 +21,7 @@ pub(super) async fn run(inner: Arc<Inner>, stream: StreamIndex) {
     let seed = inner.node.0 as u64 ^ (u64::from(stream.0) << 1 | 1);
     let mut backoff = Backoff::new(inner.config.min_backoff, inner.config.max_backoff, seed);
     let lane = inner.lane(stream);
-    if inner.config.role == crate::Role::PublishOnly {
+    if !lane.status().is_received() {
         lane.queue.with(|queue| queue.request_probe());
     }
     loop {
@@ -60,8 +60,7 @@ pub(super) async fn run(inner: Arc<Inner>, stream: StreamIndex) {
                     }
                     _ => {}
                 }
-                let opens = is_probe && inner.config.role == crate::Role::PublishOnly;
-                inner.update_sent(stream, opens);
+                inner.update_sent(stream, is_probe);
                 // Whoever awaited these messages may publish the next ones now, so that they share a frame although
                 // the store answers at once. A lone message finds this task idle, and is not delayed.
                 tokio::task::yield_now().await;
@@ -150,18 +149,18 @@ impl Inner {
         }
     }
 
-    fn update_sent(&self, stream: StreamIndex, opens: bool) {
+    fn update_sent(&self, stream: StreamIndex, is_probe: bool) {
         let lane = self.lane(stream);
         let needless = {
             let status = lane.status();
-            status.is_sending() && (!opens || status.opened)
+            status.is_sending() && (!is_probe || status.opened || status.is_received())
         };
         if !needless {
             let now = self.now();
             self.update(stream, |status| {
                 status.sent();
-                if opens {
-                    status.opened(true, now);
+                if is_probe {
+                    status.answered(now);
                 }
             });
         }

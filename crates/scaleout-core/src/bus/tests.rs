@@ -1,4 +1,5 @@
 mod faults;
+mod interest;
 mod queues;
 mod subscriptions;
 mod threads;

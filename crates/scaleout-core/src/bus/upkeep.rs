@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Inner;
-use crate::Role;
 
 /// How often the rings are looked through for what is too old.
 const TICK: Duration = Duration::from_millis(500);
@@ -23,7 +22,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
         let elapsed = at.saturating_duration_since(last);
         last = at;
         inner.pass_time(elapsed);
-        if inner.config.role == Role::PublishOnly && at.saturating_duration_since(last_probe) >= TAIL_PROBE {
+        if at.saturating_duration_since(last_probe) >= TAIL_PROBE {
             last_probe = at;
             inner.probe_tails();
         }
@@ -45,18 +44,23 @@ impl Inner {
             let mut wakes = Vec::new();
             let mut ring = self.ring(stream);
             ring.expire(now, self.config.max_ring_age);
-            if is_up {
+            // One that was just asked for did not open yet, whatever the state said a moment ago.
+            if is_up && ring.is_filled() {
                 ring.pass_up_time(elapsed, &mut wakes);
             }
             self.settle_budget(stream, &mut ring);
             drop(ring);
             wakes.into_iter().for_each(std::task::Waker::wake);
+            self.give_up_unread(stream);
         }
     }
 
     fn probe_tails(&self) {
         for stream in self.stream_indices() {
             let lane = self.lane(stream);
+            if lane.status().is_received() {
+                continue;
+            }
             let due = lane.queue.with(|queue| {
                 let due = !queue.tail_is_empty();
                 if due {

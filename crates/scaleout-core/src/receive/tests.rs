@@ -312,6 +312,21 @@ fn a_broken_link_without_replay_skips_to_the_head() {
     }
 }
 
+#[test]
+fn a_hole_behind_the_head_that_a_broken_link_skipped_to_is_told() {
+    let mut lane = Lane::new(true, false);
+    lane.open(1, None, (1, None), true).unwrap();
+    lane.take(0, &frame(1, 1, 0));
+    assert_eq!(lane.open(1, None, (1, Some(5)), false), Ok(true));
+    assert_eq!(lane.read(), ["lost"]);
+    assert_eq!(lane.take(7, &frame(2, 1, 0)), outcome("frame", &["lost 1", "2.1"]));
+    assert_eq!(lane.open(2, Some((1, 9)), (2, Some(3)), false), Ok(true));
+    assert_eq!(lane.read(), ["lost"]);
+    assert_eq!(lane.take(4, &frame(3, 5, 4)), outcome("frame", &["3.5"]));
+    assert_eq!(lane.open(3, Some((2, 6)), (3, None), true), Ok(true));
+    assert_eq!(lane.read(), ["lost 2"]);
+}
+
 fn at(id: u64, index: u32) -> CursorEntry {
     CursorEntry::At { position: Position { epoch: Epoch(1), id: PayloadId(id), index }, stem: None }
 }

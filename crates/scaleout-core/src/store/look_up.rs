@@ -96,7 +96,7 @@ impl Store {
     /// Now is the store's last known head where this node has not reached it yet: what lies before may be copies, in
     /// another epoch, of what the client had before.
     pub(super) fn restart(&mut self, key: ReaderKey, reason: GapReason, before: CursorEntry) {
-        self.readers[key.index()].reset = true;
+        self.readers[key.index()].is_past_fork = true;
         self.tell(key, Told { reason, frames: None, before });
         match (self.timeline.current(), self.known_head) {
             (None, _) => self.await_opening(key),
@@ -126,6 +126,7 @@ impl Store {
                 LookUp::Reset
             }
             Judgement::Known => {
+                self.readers[key.index()].is_past_fork |= position == Position::start_of(position.epoch);
                 let Some(edge) = self.edge else {
                     // Where the backlog begins is known with its first payload.
                     self.wait(key, position, stem, until);

@@ -81,6 +81,8 @@ pub(crate) struct Store {
     up_time: Duration,
     /// Bytes of entries, without channels.
     entry_bytes: usize,
+    /// When it was first seen to have no readers, of the time since the last one came.
+    unread_since: Option<Duration>,
     mutation: Mutation,
 }
 
@@ -166,8 +168,22 @@ impl Store {
             unopened: BTreeSet::new(),
             up_time: Duration::ZERO,
             entry_bytes: 0,
+            unread_since: None,
             mutation,
         }
+    }
+
+    /// Becomes as new, and hands back what it was.
+    pub(crate) fn forget(&mut self) -> Self {
+        debug_assert!(self.readers.is_empty(), "readers hold keys of what is forgotten");
+        let Self { stream, stream_count, dense_ids, settle, mutation, .. } = *self;
+        std::mem::replace(self, Self::new(stream, stream_count, dense_ids, settle, mutation))
+    }
+
+    /// For how long it has had no readers, counted from the first call that found none.
+    pub(crate) fn unread_for(&mut self, now: Duration) -> Option<Duration> {
+        let is_unread = self.readers.is_empty();
+        is_unread.then(|| now.saturating_sub(*self.unread_since.get_or_insert(now)))
     }
 
     /// Begins the first epoch. `head` is where "from now" is; `replayed`: what leads there follows.

@@ -43,9 +43,9 @@ pub(super) struct Reader {
     pub(super) waiting: Option<Box<Waiting>>,
     /// Whether the signal lists this stream.
     pub(super) signalled: bool,
-    /// Whether it was reset: its client may have seen what a fork took from an earlier epoch, so that its place must not
-    /// be named there.
-    pub(super) reset: bool,
+    /// Whether its client may have seen what a fork took from an earlier epoch, so that its place must not be named there:
+    /// it was reset, or came with the start of an epoch, which a node whose history did not fork calls otherwise.
+    pub(super) is_past_fork: bool,
 }
 
 /// A gap that a look-up found.
@@ -97,8 +97,9 @@ impl Store {
             told: None,
             waiting: None,
             signalled: false,
-            reset: false,
+            is_past_fork: false,
         };
+        self.unread_since = None;
         ReaderKey::new(self.readers.insert(reader))
     }
 
@@ -248,8 +249,8 @@ impl Store {
     }
 
     fn entry_at(&self, key: ReaderKey, position: Position) -> CursorEntry {
-        let was_reset = self.readers[key.index()].reset;
-        let position = if was_reset { position } else { self.timeline.canonical(position) };
+        let is_past_fork = self.readers[key.index()].is_past_fork;
+        let position = if is_past_fork { position } else { self.timeline.canonical(position) };
         CursorEntry::At { position, stem: self.timeline.stem(position) }
     }
 

@@ -18,25 +18,10 @@ use crate::{
 };
 
 impl RedisConfig {
-    /// A client for one server, or with `for_sentinel` for one sentinel, which logs in by itself. It does no I/O.
-    ///
-    /// It takes whatever the server answers to a login for a wrong password, such as that it has too many clients:
-    /// [`connect`](Self::connect) tells these apart.
-    pub(crate) fn client(&self, endpoint: &Endpoint, for_sentinel: bool) -> Result<Client, Error> {
-        let (username, password, database) = self.login(for_sentinel);
-        let mut login = RedisConnectionInfo::default()
-            .set_db(i64::from(database))
-            .set_lib_name(LIBRARY_NAME, env!("CARGO_PKG_VERSION"));
-        if let Some(username) = username {
-            login = login.set_username(username);
-        }
-        if let Some(password) = password {
-            login = login.set_password(password.expose());
-        }
-        self.client_with(endpoint, login)
-    }
-
     /// A connection to one server, or with `for_sentinel` to one sentinel, logged in within `connect_timeout`.
+    ///
+    /// The client could log in by itself, but takes whatever is answered to that for a wrong password, such as that
+    /// the server has too many clients.
     ///
     /// # Cancel safety
     /// A connection that is being made is dropped.
@@ -52,7 +37,7 @@ impl RedisConfig {
             Some(_) => RedisConnectionInfo::default(),
             None => RedisConnectionInfo::default().set_skip_set_lib_name(),
         };
-        let client = self.client_with(endpoint, set_up)?;
+        let client = self.client(endpoint, set_up)?;
         // One time-out for all of it.
         let connection = connection.set_connection_timeout(None);
         let connect = async {
@@ -110,7 +95,8 @@ impl RedisConfig {
         }
     }
 
-    fn client_with(&self, endpoint: &Endpoint, login: RedisConnectionInfo) -> Result<Client, Error> {
+    /// A client that does not log in. It does no I/O.
+    fn client(&self, endpoint: &Endpoint, login: RedisConnectionInfo) -> Result<Client, Error> {
         let (address, tls) = match (endpoint, &self.tls) {
             (Endpoint::Unix(path), _) => (ConnectionAddr::Unix(path.clone()), None),
             (Endpoint::Tcp { host, port }, None) => (ConnectionAddr::Tcp(host.clone(), *port), None),

@@ -31,24 +31,27 @@ pub(crate) fn minimal_acl(config: &RedisConfig) -> String {
 }
 
 const COMMANDS: &[&str] = &[
-    "multi",
-    "exec",
-    "xadd",
-    "hset",
-    "hget",
-    "hgetall",
-    "xread",
-    "xrange",
-    "xlen",
-    "xinfo|stream",
-    "expire",
-    "getex",
-    "set",
-    "unlink",
-    "exists",
+    "info",
+    // Opening, whose script needs a permission for each command it runs.
     "eval",
     "time",
-    "info",
+    "exists",
+    "expire",
+    "hgetall",
+    "set",
+    "unlink",
+    "xinfo|stream",
+    // Sending.
+    "multi",
+    "exec",
+    "hget",
+    "hset",
+    "xadd",
+    // Receiving.
+    "getex",
+    "xlen",
+    "xrange",
+    "xread",
 ];
 
 /// Without these, things work less well: a late copy of a frame may reach fresh nodes (`client|id`, `client|kill`), a new

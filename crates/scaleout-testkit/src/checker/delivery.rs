@@ -9,7 +9,7 @@ use scaleout_core::Position;
 
 use super::{
     Findings, Invariant,
-    history::{Chain, Histories},
+    history::{Chain, Histories, Place},
     recording::{Content, Item, MessageItem, Outcome, Reason, Recording},
     view::{Views, had},
 };
@@ -108,7 +108,8 @@ fn unknowable(
     let is_reset = |item: &Item| matches!(item, Item::Gap(gap) if gap.stream == message.stream && gap.reason == Reason::Reset);
     let node = &recording.nodes[message.node];
     let had = had(recording, views, message.node, message.stream);
-    let never_had = forgotten.iter().all(|place| !had.contains_key(&Position { index: 0, ..place.position }));
+    let original = |place: &Place<'_>| Position { index: 0, ..place.position };
+    let never_had = had.iter().all(|had| forgotten.iter().all(|place| !had.contains_key(&original(place))));
     !forgotten.is_empty() && (chain.items[span].iter().any(is_reset) || !node.replay && never_had)
 }
 

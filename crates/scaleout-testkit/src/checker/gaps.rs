@@ -25,14 +25,14 @@ pub(super) fn no_false_gap(recording: &Recording, histories: &Histories<'_>, fou
                 for told in &segment.gaps {
                     let gap = told.gap;
                     let node = &recording.nodes[gap.node];
-                    let view = views.entry((gap.node, stream)).or_insert_with(|| View::of(node, stream));
-                    let caused = match gap.reason {
+                    let views = views_at(&mut views, recording, gap);
+                    let caused = views.into_iter().any(|view| match gap.reason {
                         Reason::Lost => lost(recording, segment, gap, view),
                         Reason::Reset => reset(segment, told, view),
                         Reason::Lagged | Reason::Expired => {
                             left_ring(recording, chain, segment, gap, view, node)
                         }
-                    };
+                    });
                     found.expect(caused, Invariant::NoFalseGap, || {
                         format!(
                             "client {}, stream {stream}, node {}, at {:?}: a gap ({:?}) without cause between {:?} and {:?}",
@@ -48,6 +48,25 @@ pub(super) fn no_false_gap(recording: &Recording, histories: &Histories<'_>, fou
             }
         }
     }
+}
+
+type AllViews<'a> = BTreeMap<(usize, StreamIndex), Vec<View<'a>>>;
+
+/// What the node of a gap knew of the stream when it told the gap: two views where a reception began then, and one of
+/// nothing where none had begun.
+fn views_at<'v, 'a>(
+    views: &'v mut AllViews<'a>,
+    recording: &'a Recording,
+    gap: &GapItem,
+) -> Vec<&'v View<'a>> {
+    let of_stream = views.entry((gap.node, gap.stream)).or_insert_with(|| {
+        let mut all = View::all(&recording.nodes[gap.node], gap.stream);
+        all.push(View::default());
+        all
+    });
+    let (nothing, receptions) = of_stream.split_last().expect("a view of nothing was added");
+    let at_that_time: Vec<_> = receptions.iter().filter(|view| view.spans(gap.at)).collect();
+    if at_that_time.is_empty() { vec![nothing] } else { at_that_time }
 }
 
 fn lost(recording: &Recording, segment: &Segment<'_>, gap: &GapItem, view: &View<'_>) -> bool {
@@ -182,9 +201,9 @@ pub(super) fn extent(recording: &Recording, histories: &Histories<'_>, found: &m
                     found.expect(inside, Invariant::Extent, || {
                         format!("{} stands at {:?}", at(gap), gap.position)
                     });
-                    let node = &recording.nodes[gap.node];
-                    let view = views.entry((gap.node, stream)).or_insert_with(|| View::of(node, stream));
-                    let most = most_missing(recording, segment, stream, view);
+                    let views = views_at(&mut views, recording, gap).into_iter();
+                    let most = views.map(|view| most_missing(recording, segment, stream, view)).max();
+                    let most = most.unwrap_or(0);
                     found.expect(gap.frames.is_none_or(|frames| frames <= most), Invariant::Extent, || {
                         format!("{}: only {most} can be missing", at(gap))
                     });

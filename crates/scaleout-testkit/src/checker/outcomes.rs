@@ -7,7 +7,7 @@ use scaleout_core::{Position, StreamIndex};
 use super::{
     Findings, Invariant,
     history::{Chain, Histories, Place, Since},
-    recording::{ArrivalKind, Content, Outcome, Reason, Recording},
+    recording::{Arrival, ArrivalKind, Content, Outcome, Reason, Recording},
     view::{Views, had},
 };
 
@@ -79,11 +79,15 @@ pub(super) fn owed(recording: &Recording, chain: &Chain<'_>, id: usize, places: 
 
 /// Where "from now" is for who began to listen at a node before the stream opened there: at the head of then.
 fn first_head(recording: &Recording, since: Since, stream: StreamIndex) -> Option<Position> {
-    let mut arrivals = recording.nodes[since.node].arrivals.iter().filter(|arrival| arrival.stream == stream);
-    let (at, head) = arrivals.find_map(|arrival| match arrival.kind {
-        ArrivalKind::Opened { head, .. } => Some((arrival.at, head)),
-        _ => None,
-    })?;
+    let arrivals = recording.nodes[since.node].arrivals.iter().filter(|arrival| arrival.stream == stream);
+    // A reception that had ended by then is not the one that serves the client.
+    let is_over = |arrival: &Arrival| arrival.at <= since.at && matches!(arrival.kind, ArrivalKind::Ended);
+    let over = arrivals.clone().enumerate().filter(|(_, arrival)| is_over(arrival)).last();
+    let (at, head) =
+        arrivals.skip(over.map_or(0, |(at, _)| at + 1)).find_map(|arrival| match arrival.kind {
+            ArrivalKind::Opened { head, .. } => Some((arrival.at, head)),
+            _ => None,
+        })?;
     let (epoch, id) = head;
     (since.at <= at).then(|| id.map_or(Position::start_of(epoch), |id| Position::behind(epoch, id)))
 }
@@ -216,7 +220,8 @@ fn had_before_reset(
         let reset = before.map(|told| told.gap).rfind(|gap| gap.reason == Reason::Reset)?;
         let by_then = |place: &&Place<'_>| {
             let original = Position { index: 0, ..place.position };
-            had(recording, views, node, stream).get(&original).is_some_and(|at| *at <= reset.at)
+            let mut receptions = had(recording, views, node, stream).iter();
+            receptions.any(|had| had.get(&original).is_some_and(|at| *at <= reset.at))
         };
         (reset.node == node).then(|| forgotten.iter().any(by_then))
     };
@@ -236,8 +241,10 @@ fn never_came(
         let around = segments.find(|segment| segment.holds(place.position));
         around.and_then(|segment| segment.high).is_some_and(|next| {
             let original = Position { index: 0, ..place.position };
+            let next_frame = Position { index: 0, ..next.position };
+            let mut receptions = had(recording, views, next.node, stream).iter();
             place.frame.forgotten_in.is_some_and(|epoch| epoch <= next.position.epoch)
-                && !had(recording, views, next.node, stream).contains_key(&original)
+                && receptions.any(|had| had.contains_key(&next_frame) && !had.contains_key(&original))
         })
     })
 }

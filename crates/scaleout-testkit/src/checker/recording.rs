@@ -144,9 +144,13 @@ pub struct Arrival {
     pub kind: ArrivalKind,
 }
 
-/// An event of a reception, with its payload decoded.
+/// An event of a reception, with its payload decoded, or its beginning or end.
 #[derive(Debug, Clone)]
 pub enum ArrivalKind {
+    /// The bus asked for the reception. What it knew of the stream from an earlier one it has forgotten.
+    Began,
+    /// The bus gave the reception up.
+    Ended,
     /// The link opened, or the epoch changed.
     Opened {
         /// The epoch of what follows.

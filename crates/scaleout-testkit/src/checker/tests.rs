@@ -168,6 +168,33 @@ fn completeness_a_repair_does_not_come_to_who_was_reset_where_the_original_was_k
 }
 
 #[test]
+fn completeness_from_now_is_the_head_of_the_reception_that_serves_the_client() {
+    let mut stage = Stage::new(4);
+    stage.recording.clients[0].items.drain(1..3);
+    let opened =
+        |id| ArrivalKind::Opened { epoch: Epoch(1), after: None, head: (Epoch(1), id), unbroken: true };
+    let before = [ArrivalKind::Began, opened(None), ArrivalKind::Ended].map(|kind| arrival(0, kind));
+    let now = [arrival(5, ArrivalKind::Began), arrival(25, opened(Some(PayloadId(1))))];
+    stage.recording.nodes[1].arrivals.splice(..1, before.into_iter().chain(now));
+    assert_eq!(check(&stage.recording), []);
+    // It came to a stream that was open.
+    stage.recording.nodes[1].arrivals.drain(2..5);
+    stage.finds(&[Invariant::Completeness]);
+}
+
+#[test]
+fn no_false_gap_what_an_earlier_reception_lost_explains_nothing() {
+    let mut stage = broken_link(Reason::Lost);
+    let again = Stage::new(4).recording.nodes.swap_remove(1).arrivals;
+    let arrivals = &mut stage.recording.nodes[1].arrivals;
+    arrivals.extend([arrival(900, ArrivalKind::Ended), arrival(1_000, ArrivalKind::Began)]);
+    arrivals.extend(again.into_iter().map(|again| Arrival { at: Duration::from_secs(1), ..again }));
+    stage.finds(&[Invariant::NoFalseGap]);
+    stage.gap(0).at = Duration::from_millis(500);
+    assert_eq!(check(&stage.recording), []);
+}
+
+#[test]
 fn no_false_gap_without_any_fault() {
     for reason in [Reason::Lost, Reason::Reset, Reason::Expired, Reason::Lagged] {
         let mut stage = Stage::new(4);

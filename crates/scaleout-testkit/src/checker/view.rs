@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     time::Duration,
 };
 
 use scaleout_core::{Epoch, NodeId, PayloadId, Position, StreamIndex};
 
-use super::recording::{ArrivalKind, Content, NodeRecord, Recording};
+use super::recording::{Arrival, ArrivalKind, Content, NodeRecord, Recording};
 
 /// What a node's receptions yielded, counted as a bus should count it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,23 +37,26 @@ impl Arrived {
     pub fn at(node: &NodeRecord, stream_count: u16) -> Self {
         let mut sum = Self::default();
         for stream in 0..stream_count {
-            let counts = View::of(node, StreamIndex(stream)).counts;
-            sum.received += counts.received;
-            sum.messages += counts.messages;
-            sum.copies += counts.copies;
-            sum.foreign += counts.foreign;
-            sum.unreadable += counts.unreadable;
-            sum.other_layout += counts.other_layout;
-            sum.empty += counts.empty;
-            sum.repeated += counts.repeated;
+            for View { counts, .. } in View::all(node, StreamIndex(stream)) {
+                sum.received += counts.received;
+                sum.messages += counts.messages;
+                sum.copies += counts.copies;
+                sum.foreign += counts.foreign;
+                sum.unreadable += counts.unreadable;
+                sum.other_layout += counts.other_layout;
+                sum.empty += counts.empty;
+                sum.repeated += counts.repeated;
+            }
         }
         sum
     }
 }
 
-/// A model of a node's receive path over what its reception yielded.
+/// A model of a node's receive path over what one reception of a stream yielded.
 #[derive(Default)]
 pub(super) struct View<'a> {
+    /// From when to when the node knew what it got there: until the next one began.
+    span: Range<Duration>,
     /// The payloads, in order.
     pub(super) payloads: Vec<Got<'a>>,
     /// Losses that the node can know of.
@@ -66,18 +70,20 @@ pub(super) struct View<'a> {
     counts: Arrived,
 }
 
-/// For each node and stream, what the node got there and could read, and when.
-pub(super) type Views = BTreeMap<(usize, StreamIndex), BTreeMap<Position, Duration>>;
+/// For each node and stream, what the node got there and could read, and when, by reception.
+pub(super) type Views = BTreeMap<(usize, StreamIndex), Vec<BTreeMap<Position, Duration>>>;
 
-/// The places of what a node got and could read, and when.
+/// The places of what a node got in each reception of a stream and could read, and when.
 pub(super) fn had<'v>(
     recording: &Recording,
     views: &'v mut Views,
     node: usize,
     stream: StreamIndex,
-) -> &'v BTreeMap<Position, Duration> {
+) -> &'v [BTreeMap<Position, Duration>] {
     let of_node = &recording.nodes[node];
-    views.entry((node, stream)).or_insert_with(|| View::of(of_node, stream).readable().collect())
+    views
+        .entry((node, stream))
+        .or_insert_with(|| View::all(of_node, stream).iter().map(|view| view.readable().collect()).collect())
 }
 
 /// A payload that a node got.
@@ -100,11 +106,29 @@ pub(super) struct Loss {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn of(node: &'a NodeRecord, stream: StreamIndex) -> Self {
-        let mut view = Self::default();
+    /// One view for each reception, in order; the first also where nothing says that it began.
+    pub(super) fn all(node: &'a NodeRecord, stream: StreamIndex) -> Vec<Self> {
+        let arrivals: Vec<_> = node.arrivals.iter().filter(|arrival| arrival.stream == stream).collect();
+        let begins = |arrival: &&Arrival| matches!(arrival.kind, ArrivalKind::Began);
+        let receptions = arrivals.chunk_by(|_, next| !begins(next));
+        let mut views: Vec<_> = receptions.map(|arrivals| Self::of(node, arrivals)).collect();
+        // Who reads a node that was closed reads what it had.
+        let ends: Vec<_> = views.iter().skip(1).map(|next| next.span.start).collect();
+        views.iter_mut().zip(ends).for_each(|(view, end)| view.span.end = end);
+        views
+    }
+
+    /// Whether the node knew at a moment what it got in this reception.
+    pub(super) fn spans(&self, at: Duration) -> bool {
+        self.span.start <= at && at <= self.span.end
+    }
+
+    fn of(node: &'a NodeRecord, arrivals: &[&'a Arrival]) -> Self {
+        let mut view = Self { span: Duration::ZERO..Duration::MAX, ..Self::default() };
         let mut model = Model::new(node.replay);
-        for arrival in node.arrivals.iter().filter(|arrival| arrival.stream == stream) {
+        for arrival in arrivals {
             match &arrival.kind {
+                ArrivalKind::Began => view.span.start = arrival.at,
                 ArrivalKind::Opened { epoch, after, head, unbroken } => {
                     view.epochs.entry(*epoch).or_insert(arrival.at);
                     let beyond = |last: &(Epoch, PayloadId)| {
@@ -116,9 +140,11 @@ impl<'a> View<'a> {
                     if *epoch > model.epoch {
                         view.bound_losses(Position::start_of(*epoch));
                     }
+                    // What an epoch does not continue from is missing at the end of the earlier one.
+                    let position = model.next_position();
                     if model.opened(*epoch, *after, *head, *unbroken) {
-                        let position = model.next_position();
-                        let to = skipped.map_or(position, |id| Position::behind(*epoch, id));
+                        let to = model.next_position();
+                        let to = skipped.map_or(to, |id| Position::behind(*epoch, id));
                         view.losses.push(Loss { at: arrival.at, position, to, unreadable: false });
                         view.unbounded += usize::from(!unbroken && skipped.is_none());
                     }
@@ -127,7 +153,7 @@ impl<'a> View<'a> {
                 ArrivalKind::Payload { id, content, .. } => {
                     view.payload(&mut model, node.dense_ids, arrival.at, *id, content);
                 }
-                ArrivalKind::Faulted => {}
+                ArrivalKind::Faulted | ArrivalKind::Ended => {}
             }
         }
         view
@@ -276,12 +302,16 @@ impl Model {
         }
     }
 
-    /// The id that follows without a hole; `None` where anything may.
+    /// The greatest id that can follow without a hole; `None` where any may.
     fn expected(&self) -> Option<PayloadId> {
         match self.last {
             Some((epoch, id)) if epoch == self.epoch => Some(PayloadId(id.0 + 1)),
             Some(_) => Some(PayloadId(0)),
-            None => self.from_start.then_some(PayloadId(0)),
+            // A backlog begins where retention says, but not behind the head.
+            None => match self.first_head {
+                Some((epoch, Some(id))) if epoch == self.epoch => Some(PayloadId(id.0 + 1)),
+                _ => self.from_start.then_some(PayloadId(0)),
+            },
         }
     }
 

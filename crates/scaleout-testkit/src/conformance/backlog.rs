@@ -41,6 +41,32 @@ pub async fn rule_07_a_large_backlog_is_all_there_is(fixture: &dyn Fixture) -> O
     Ok(())
 }
 
+/// Rule 7: a node that drops a reception and asks for another one gets the backlog again, also what it had before.
+pub async fn rule_07_a_reception_that_was_dropped_begins_anew(fixture: &dyn Fixture) -> Outcome {
+    require(fixture, Need::Replay)?;
+    let node = fixture.node();
+    let mut sender = Sender::new(fixture, &node);
+    let (mut sent, mut before) = (Vec::new(), Vec::new());
+    // Other receptions of the node go on meanwhile.
+    let mut stays = Reader::open(fixture, &node).await;
+    for round in 0..3 {
+        sent.extend(sender.send_many(2).await);
+        let mut reader = Reader::start(fixture, &node, EVERYTHING);
+        let mut seen = reader.payloads(sent.len(), "the backlog").await;
+        assert_eq!(bytes_of(&seen), sent, "round {round}");
+        let is_same = before.iter().zip(&seen).all(|(before, now)| before == now);
+        assert!(is_same, "what came before has another place: {before:?}, {seen:?}");
+        sent.push(sender.send().await);
+        seen.push(reader.payload("a live payload").await);
+        assert_eq!(seen.last().map(|got| &got.bytes), sent.last());
+        before = seen;
+        drop(reader);
+    }
+    let seen = stays.payloads(sent.len(), "what was sent meanwhile").await;
+    assert_eq!(bytes_of(&seen), sent);
+    Ok(())
+}
+
 /// Rule 7: no payload is left out or comes twice where the backlog ends and the live ones begin.
 pub async fn rule_07_backlog_and_live_join_without_a_hole(fixture: &dyn Fixture) -> Outcome {
     require(fixture, Need::Replay)?;

@@ -86,6 +86,7 @@ macro_rules! __for_each_case {
             link::rule_06_replay_leaves_no_broken_link
             backlog::rule_07_the_backlog_is_the_last_payloads
             backlog::rule_07_a_large_backlog_is_all_there_is
+            backlog::rule_07_a_reception_that_was_dropped_begins_anew
             backlog::rule_07_backlog_and_live_join_without_a_hole
             backlog::rule_07_latest_yields_nothing_of_the_past
             backlog::rule_07_the_backlog_reaches_into_earlier_epochs
@@ -144,6 +145,8 @@ macro_rules! __for_each_case {
             promises::promise_no_fault_no_gap
             promises::promise_a_client_resumes_on_any_node
             promises::promise_a_fresh_node_resumes_clients_of_others
+            on_demand::promise_a_stream_on_demand_gives_what_comes_after_its_opening
+            on_demand::promise_a_stream_given_up_is_resumed_without_a_gap
             promises::promise_messages_wait_in_a_bounded_queue_during_an_outage
             promises::promise_close_sends_what_waits_and_leaves_nothing
         }

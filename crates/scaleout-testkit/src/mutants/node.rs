@@ -46,6 +46,7 @@ struct State {
     tried: BTreeSet<(StreamIndex, NodeId, u64)>,
     rewound: BTreeSet<(NodeId, u64)>,
     held_back: BTreeMap<(StreamIndex, NodeId), Bytes>,
+    received: BTreeSet<StreamIndex>,
 }
 
 impl Shared {
@@ -200,6 +201,7 @@ impl Backplane for MutantNode {
             (Some(Mutant::CutsTheBacklogShort), Start::Backlog { .. }) => {
                 Start::Backlog { payloads: RETAINED / 2 }
             }
+            (Some(Mutant::ReplaysOnce), _) if !self.shared.lock().received.insert(stream) => Start::Latest,
             (Some(Mutant::StartsInThePast), Start::Latest) => Start::Backlog { payloads: 100 },
             (_, start) => start,
         };

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use tokio::time::{Instant, sleep};
 
 use scaleout_core::{
-    Bus, BusBuilder, BusConfig, Cursor, CursorEntry, Epoch, MemoryStore, PayloadId, Position, Role,
+    Bus, BusBuilder, BusConfig, Cursor, CursorEntry, Epoch, Interest, MemoryStore, PayloadId, Position, Role,
     StreamIndex, StreamState, stream_of,
 };
 
@@ -215,7 +215,11 @@ impl Driver {
         let at = self.nodes.len();
         let id = node_id(self.plan.seed, at);
         self.world.note(format!("node {at} starts: {config:?}"));
-        let recorder = Recorder::new(self.world.store.backplane(), self.world.began);
+        let opening = match config.interest {
+            Interest::OnDemand => self.plan.opening,
+            _ => Duration::ZERO,
+        };
+        let recorder = Recorder::new(self.world.store.backplane(), self.world.began, opening);
         let builder = Bus::builder(recorder.clone()).config(config.clone()).node(id);
         let bus = (self.build)(builder).start().expect("the settings of a plan are good");
         self.world.lock().yielded.push(Yielded::default());
@@ -469,7 +473,11 @@ impl Driver {
                 continue;
             }
             let at = self.world.began.elapsed();
-            let notices = |node: &&mut Node| node.config.role == Role::Full && !node.stalled;
+            // What nobody reads there, a node that receives on demand need not know.
+            let receives = |node: &Node| {
+                node.config.role == Role::Full && node.recorder.lock().receiving.contains(&stream)
+            };
+            let notices = |node: &&mut Node| receives(node) && !node.stalled;
             for node in self.nodes.iter_mut().filter(notices) {
                 let Some(bus) = &node.bus else { continue };
                 let up = bus.state().current().get(stream.index()).is_some_and(StreamState::is_up);

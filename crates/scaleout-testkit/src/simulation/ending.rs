@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use scaleout_core::{CursorEntry, Role, StreamState, stream_of};
+use scaleout_core::{CursorEntry, Interest, Role, StreamState, stream_of};
 
 use super::{
     client::{Command, How},
-    driver::{Driver, Ended},
+    driver::{Driver, Ended, Node},
     observed,
+    plan::MAX_LINGER,
     recorder::{content, layout},
 };
 use crate::checker::{Account, Arrived, Client, End, Item, LogFrame, Outcome, Recording, publish_payload};
@@ -32,6 +33,11 @@ impl Driver {
         self.wait_for_publishes().await;
         // A frame of another stream count, and a fatal error, are felt for a minute.
         sleep(Duration::from_secs(140)).await;
+        if self.plan.moves_on {
+            self.move_on();
+            // Where a stream is opened again, a frame of another stream count is heard only now.
+            sleep(Duration::from_secs(70)).await;
+        }
         let mut markers = Vec::new();
         for stream in self.world.store.streams() {
             let channel = self.plan.markers[stream.index()].clone();
@@ -72,6 +78,17 @@ impl Driver {
             sleep(Duration::from_millis(200)).await;
         }
         sleep(Duration::from_secs(1)).await;
+    }
+
+    /// Sends clients to nodes that perhaps have none by now, and gave up their streams.
+    fn move_on(&mut self) {
+        for at in 0..self.clients.len() {
+            let stays = self.clients[at].is_twin && self.clients[at].twin.is_none();
+            if !stays {
+                let hop = self.hop(How::Own);
+                self.clients[at].order(hop);
+            }
+        }
     }
 
     async fn wait_for_publishes(&self) {
@@ -127,6 +144,9 @@ impl Driver {
         for (client, end) in std::mem::take(&mut self.clients).into_iter().zip(ends) {
             recording.clients.push(Client { end, ..client.end().await });
         }
+        // Longer than any node keeps what nobody reads.
+        sleep(MAX_LINGER + Duration::from_secs(2)).await;
+        let unread: Vec<_> = self.nodes.iter().filter_map(kept_unread).collect();
         for at in 0..self.nodes.len() {
             self.account(at);
             if let Some(bus) = self.nodes[at].bus.take() {
@@ -136,6 +156,9 @@ impl Driver {
         sleep(Duration::from_secs(1)).await;
         let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
         recording.left_over = vec![("tasks", tasks), ("receptions", self.world.store.open_receptions())];
+        recording
+            .left_over
+            .extend(unread.into_iter().map(|kept| ("bytes or receptions that nobody reads", kept)));
         for stream in self.world.store.streams() {
             let layout = layout(streams);
             for entry in self.world.store.log(stream) {
@@ -167,10 +190,14 @@ impl Driver {
         node.record.arrivals = arrivals;
         let Some(bus) = &node.bus else { return };
         let counters = bus.counters();
-        let arrived = Arrived::at(&node.record, self.plan.store.streams.get());
+        let streams = self.plan.store.streams.get();
+        let arrived = Arrived::at(&node.record, streams);
         let mut state = self.world.lock();
         let yielded = state.yielded[at];
         observed::count_look_ups(&counters, &mut state.coverage);
+        if node.config.interest == Interest::OnDemand {
+            observed::count_receptions(&node.record.arrivals, streams, &mut state.coverage);
+        }
         node.record.accounts = observed::arrivals(&counters, &arrived, &yielded);
         if !node.dropped_publish {
             node.record.accounts.extend(observed::outcomes(&counters, at, &state.publishes));
@@ -178,4 +205,10 @@ impl Driver {
         let rewound = node.recorder.lock().rewound;
         node.record.accounts.push(Account { what: "rewound", counted: counters.rewound, observed: rewound });
     }
+}
+
+/// What a node that receives on demand keeps of streams, now that there are no subscriptions.
+fn kept_unread(node: &Node) -> Option<usize> {
+    let bus = node.bus.as_ref().filter(|_| node.config.interest == Interest::OnDemand)?;
+    Some(bus.usage().ring_bytes + node.recorder.lock().receiving.len())
 }

@@ -103,6 +103,9 @@ const REQUIRED: &[&str] = &[
     "store: no replay",
     "store: ids with holes",
     "store: cannot be asked",
+    "interest: a stream opened on demand",
+    "interest: a stream given up",
+    "interest: a stream opened again",
     "run: no faults",
 ];
 

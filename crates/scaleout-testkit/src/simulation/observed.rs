@@ -1,9 +1,9 @@
 //! A bus's own figures beside what the run saw.
 
-use scaleout_core::{Bus, BusConfig, Counters, ErrorKind};
+use scaleout_core::{Bus, BusConfig, Counters, ErrorKind, StreamIndex};
 
 use super::world::Yielded;
-use crate::checker::{Account, Arrived, Coverage, Outcome, Published, Reason, Sample};
+use crate::checker::{Account, Arrival, ArrivalKind, Arrived, Coverage, Outcome, Published, Reason, Sample};
 
 /// How much of its budgets a bus uses.
 pub(super) fn budgets(bus: &Bus, config: &BusConfig) -> Vec<Sample> {
@@ -62,6 +62,20 @@ pub(super) fn count_look_ups(counters: &Counters, coverage: &mut Coverage) {
     coverage.count("look-up: unpositioned", counters.lookups_unpositioned);
     coverage.count("rewound", counters.rewound);
     coverage.count("repaired", counters.repaired);
+}
+
+/// How often a node opened and gave up streams on demand.
+pub(super) fn count_receptions(arrivals: &[Arrival], streams: u16, coverage: &mut Coverage) {
+    for stream in (0..streams).map(StreamIndex) {
+        let count = |counted: fn(&ArrivalKind) -> bool| {
+            arrivals.iter().filter(|arrival| arrival.stream == stream && counted(&arrival.kind)).count()
+                as u64
+        };
+        let began = count(|kind| matches!(kind, ArrivalKind::Began));
+        coverage.count("interest: a stream opened on demand", began);
+        coverage.count("interest: a stream opened again", began.saturating_sub(1));
+        coverage.count("interest: a stream given up", count(|kind| matches!(kind, ArrivalKind::Ended)));
+    }
 }
 
 fn account(what: &'static str, counted: u64, observed: u64) -> Account {

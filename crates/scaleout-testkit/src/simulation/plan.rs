@@ -5,7 +5,8 @@ use std::{num::NonZeroU16, time::Duration};
 use fastrand::Rng;
 
 use scaleout_core::{
-    BusConfig, Capabilities, Epoch, MemoryConfig, NodeId, Overflow, QueuePolicy, Role, StreamIndex, stream_of,
+    BusConfig, Capabilities, Epoch, Interest, MemoryConfig, NodeId, Overflow, QueuePolicy, Role, StreamIndex,
+    stream_of,
 };
 
 use super::faults::Fault;
@@ -31,9 +32,16 @@ pub(super) struct Plan {
     pub(super) faults: Vec<Fault>,
     /// Faults per hundred steps.
     pub(super) fault_rate: u32,
+    /// Whether clients go to other nodes once more after a long quiet.
+    pub(super) moves_on: bool,
+    /// What it takes to open a stream on demand.
+    pub(super) opening: Duration,
     /// Longest pause between steps.
     pub(super) pause: Duration,
 }
+
+/// How long a node keeps a stream at most that nobody reads.
+pub(super) const MAX_LINGER: Duration = Duration::from_secs(2);
 
 /// Bytes of the largest payload that the store takes.
 pub(super) const MAX_PAYLOAD: usize = 4096;
@@ -68,8 +76,19 @@ impl Plan {
             }
             faults
         };
+        // Drawn apart, so that a seed means the same otherwise.
+        let mut apart = Rng::with_seed(!seed);
+        // How many of four nodes receive on demand.
+        let on_demand = if capabilities.replay { [0, 0, 1, 4][apart.usize(..4)] } else { 0 };
+        let moves_on = apart.bool();
+        let opening = Duration::from_millis([0, 5, 100, 1_000][apart.usize(..4)]);
         let mut config = |at: usize| {
-            if faultless { BusConfig::default() } else { node_config(&mut random, at) }
+            let mut config = if faultless { BusConfig::default() } else { node_config(&mut random, at) };
+            if apart.u8(..4) < on_demand {
+                let linger = [Duration::ZERO, Duration::from_millis(100), MAX_LINGER][apart.usize(..3)];
+                config = config.with_interest(Interest::OnDemand).with_interest_linger(linger);
+            }
+            config
         };
         let nodes: Vec<_> = (0..4).map(&mut config).collect();
         let late_nodes = (4..6).map(&mut config).collect();
@@ -89,6 +108,8 @@ impl Plan {
             steps: random.usize(15..60),
             faults,
             fault_rate: random.u32(5..40),
+            moves_on,
+            opening,
             pause: Duration::from_millis([1, 20, 200, 800][random.usize(..4)]),
             random,
         }

@@ -4,17 +4,25 @@ use std::{
     collections::BTreeSet,
     num::NonZeroU16,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
+use futures_util::{
+    StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
 
 use scaleout_core::{
     AppName, Backplane, Capabilities, Error, ErrorKind, Event, FrameId, MemoryBackplane, NodeId, Start,
     StreamIndex,
     frame::{Frame, Layout},
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 
 use crate::checker::{Arrival, ArrivalKind, Content, FrameContent};
 
@@ -23,6 +31,8 @@ use crate::checker::{Arrival, ArrivalKind, Content, FrameContent};
 pub(super) struct Recorder {
     inner: MemoryBackplane,
     began: Instant,
+    /// What it takes to open a reception.
+    opening: Duration,
     record: Arc<Mutex<Record>>,
     /// Told when its receptions may go on. Not a `watch`, which wakes its receivers in random order.
     released: Arc<Notify>,
@@ -31,6 +41,8 @@ pub(super) struct Recorder {
 #[derive(Debug, Default)]
 pub(super) struct Record {
     pub(super) arrivals: Vec<Arrival>,
+    /// The streams with a reception.
+    pub(super) receiving: BTreeSet<StreamIndex>,
     /// Whether its receptions are held back.
     held: bool,
     /// Frames that are still to arrive with a broken byte.
@@ -52,8 +64,8 @@ impl Record {
 }
 
 impl Recorder {
-    pub(super) fn new(inner: MemoryBackplane, began: Instant) -> Self {
-        Self { inner, began, record: Arc::default(), released: Arc::default() }
+    pub(super) fn new(inner: MemoryBackplane, began: Instant, opening: Duration) -> Self {
+        Self { inner, began, opening, record: Arc::default(), released: Arc::default() }
     }
 
     /// What was written down so far.
@@ -100,12 +112,39 @@ impl Recorder {
         event
     }
 
+    fn note(&self, stream: StreamIndex, kind: ArrivalKind) {
+        let at = self.began.elapsed();
+        self.lock().arrivals.push(Arrival { at, stream, kind });
+    }
+
     async fn send_and_count(&self, stream: StreamIndex, frame: FrameId, payload: Bytes) -> Result<(), Error> {
         let sent = self.inner.send(stream, frame, payload).await;
         if sent.as_ref().is_err_and(|error| matches!(error.kind(), ErrorKind::Rewound { .. })) {
             self.lock().rewound += 1;
         }
         sent
+    }
+}
+
+/// Writes down when a reception begins and ends.
+struct Reception {
+    recorder: Recorder,
+    stream: StreamIndex,
+}
+
+impl Reception {
+    fn begin(recorder: &Recorder, stream: StreamIndex) -> Self {
+        let recorder = recorder.clone();
+        recorder.note(stream, ArrivalKind::Began);
+        recorder.lock().receiving.insert(stream);
+        Self { recorder, stream }
+    }
+}
+
+impl Drop for Reception {
+    fn drop(&mut self) {
+        self.recorder.note(self.stream, ArrivalKind::Ended);
+        self.recorder.lock().receiving.remove(&self.stream);
     }
 }
 
@@ -123,10 +162,18 @@ impl Backplane for Recorder {
     }
 
     fn receive(&self, stream: StreamIndex, start: Start) -> BoxStream<'static, Event> {
+        let reception = Arc::new(Reception::begin(self, stream));
         let recorder = self.clone();
-        let events = self.inner.receive(stream, start).then(move |event| {
-            let recorder = recorder.clone();
-            async move { recorder.pass(stream, event).await }
+        let opening = async move {
+            // A timer of no time at all would be one turn of the others.
+            if !recorder.opening.is_zero() {
+                sleep(recorder.opening).await;
+            }
+            recorder.inner.receive(stream, start)
+        };
+        let events = stream::once(opening).flatten().then(move |event| {
+            let reception = Arc::clone(&reception);
+            async move { reception.recorder.pass(stream, event).await }
         });
         events.boxed()
     }

@@ -1,6 +1,13 @@
 //! A standalone server.
 
-use std::{fs, panic, time::Duration};
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader},
+    panic,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use redis::Value;
 use scaleout_testkit::servers::{RedisServer, redis_is_there};
@@ -35,6 +42,32 @@ async fn a_server_is_gone_after_a_panic() {
     });
     assert!(test.await.unwrap_err().is_panic());
     assert!(!runs(pid) && !folder.exists());
+}
+
+/// Makes this test binary hold a server, for [`a_server_is_gone_with_its_process`].
+const HOLD: &str = "SCALEOUT_TEST_HOLD_A_SERVER";
+
+#[tokio::test]
+async fn a_server_is_gone_with_its_process() {
+    if !redis_is_there("a_server_is_gone_with_its_process") {
+        return;
+    }
+    if env::var_os(HOLD).is_some() {
+        let server = RedisServer::builder().start().await.unwrap();
+        eprintln!("\nserver {} {}", server.pid().unwrap(), server.folder().display());
+        return std::future::pending().await;
+    }
+    let mut holder = Command::new(env::current_exe().unwrap());
+    holder.args(["--exact", "server::a_server_is_gone_with_its_process", "--nocapture"]).env(HOLD, "1");
+    let mut holder = holder.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(holder.stderr.take().unwrap()).lines();
+    let line = lines.find_map(|line| line.unwrap().strip_prefix("server ").map(str::to_owned)).unwrap();
+    let (pid, folder) = line.split_once(' ').unwrap();
+    let (pid, folder) = (pid.parse().unwrap(), Path::new(folder));
+    assert!(runs(pid) && folder.exists());
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    eventually("the server and its folder are gone", async || !runs(pid) && !folder.exists()).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::timeout;
 
 use super::{received, *};
-use crate::{BusConfig, MemoryStore, Overflow, Received};
+use crate::{BusConfig, Interest, MemoryStore, Overflow, Received};
 
 const PUBLISHERS: usize = 4;
 const MESSAGES: usize = 1_500;
@@ -50,6 +50,41 @@ async fn nothing_is_lost_or_reordered_among_threads_while_links_break() {
     }
     for node in nodes {
         assert_eq!(node.close(DEADLINE).await, CloseReport::default());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_subscribes_gets_what_it_publishes_while_streams_come_and_go_on_demand() {
+    let store = MemoryStore::default();
+    let config = BusConfig::default().with_interest(Interest::OnDemand).with_interest_linger(Duration::ZERO);
+    let node = Bus::builder(store.backplane()).config(config).connect().await.unwrap();
+    let clients: Vec<_> = (0..4).map(|client| tokio::spawn(come_and_go(node.clone(), client))).collect();
+    // As the upkeep does, without waiting for its ticks.
+    while !clients.iter().all(tokio::task::JoinHandle::is_finished) {
+        node.inner().stream_indices().for_each(|stream| node.inner().give_up_unread(stream));
+        tokio::task::yield_now().await;
+    }
+    for client in clients {
+        client.await.unwrap();
+    }
+    let counters = node.counters();
+    assert_eq!((counters.gaps_lost, counters.holes, counters.delivered), (0, 0, 4 * 500));
+    assert!(counters.received > counters.delivered, "no stream was opened again: {counters:?}");
+    assert_eq!(node.close(DEADLINE).await, CloseReport::default());
+}
+
+async fn come_and_go(bus: Bus, client: usize) {
+    let channel = format!("c{client}");
+    for n in 0..500 {
+        let mut subscription = bus.subscribe([&channel]);
+        let sent = bus.publish(&channel, n.to_string());
+        assert_eq!(text(&mut subscription).await, n.to_string(), "of client {client}");
+        timeout(DEADLINE, sent).await.expect("a publish resolves").unwrap();
+        drop(subscription);
+        // Each time it comes back a little earlier or later in the course of the stream's end.
+        for _ in 0..n % 16 {
+            tokio::task::yield_now().await;
+        }
     }
 }
 

@@ -39,6 +39,10 @@ enum Op {
         stream: usize,
         up: bool,
     },
+    Hold {
+        stream: usize,
+        held: bool,
+    },
     Probe {
         stream: usize,
     },
@@ -86,6 +90,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (stream.clone(), 1..4_usize).prop_map(|(stream, frames)| Op::Rewind { stream, frames }),
         2 => stream.clone().prop_map(|stream| Op::Open { stream }),
         4 => (stream.clone(), prop::bool::weighted(0.7)).prop_map(|(stream, up)| Op::Up { stream, up }),
+        2 => (stream.clone(), any::<bool>()).prop_map(|(stream, held)| Op::Hold { stream, held }),
         2 => stream.clone().prop_map(|stream| Op::Probe { stream }),
         4 => stream.clone().prop_map(|stream| Op::Admit { stream }),
         4 => (1..20_000_u64).prop_map(|millis| Op::Pass { millis }),
@@ -158,6 +163,7 @@ struct Model {
     /// Whether the last attempt that ended was not answered.
     last_failed: bool,
     opened: bool,
+    held: bool,
     up: bool,
     closing: bool,
     abandoned: bool,
@@ -288,6 +294,10 @@ impl Run {
                 self.models[stream].opened = true;
             }
             Op::Up { stream, up } => self.set_up(stream, up),
+            Op::Hold { stream, held } => {
+                self.fixture.queues[stream].hold(held);
+                self.models[stream].held = held;
+            }
             Op::Probe { stream } => {
                 self.fixture.queues[stream].request_probe();
                 self.models[stream].probe_due = true;
@@ -406,7 +416,7 @@ impl Run {
             None
         } else if model.probe_due {
             Some(0)
-        } else if !model.opened {
+        } else if !model.opened || model.held {
             None
         } else {
             let first_waits = || !model.in_state(State::Waiting).is_empty();
@@ -516,6 +526,7 @@ impl Run {
     fn end(mut self) {
         for _ in 0..2 {
             for stream in 0..self.models.len() {
+                self.apply(Op::Hold { stream, held: false });
                 self.apply(Op::Open { stream });
                 self.apply(Op::Up { stream, up: true });
                 loop {

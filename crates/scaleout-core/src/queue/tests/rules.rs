@@ -102,6 +102,24 @@ fn nothing_but_probes_goes_before_opening() {
 }
 
 #[test]
+fn what_is_held_back_is_accepted_and_waits() {
+    for policy in [QueuePolicy::Always, QueuePolicy::InitialOnly, QueuePolicy::Disabled] {
+        let mut fixture = Fixture::up(&config(policy, Overflow::Reject));
+        let queue = fixture.queue();
+        queue.hold(true);
+        let receipt = push(queue, "a");
+        assert!(queue.next(NOW, 0).is_none());
+        queue.request_probe();
+        assert_eq!(next(queue).frame.number, 0);
+        ok(queue);
+        queue.hold(false);
+        assert_eq!(texts(&next(queue)), ["a"]);
+        ok(queue);
+        assert!(is_ok(&receipt));
+    }
+}
+
+#[test]
 fn a_probe_tells_the_last_confirmed_number_and_goes_first() {
     let mut fixture = Fixture::up(&always());
     let queue = fixture.queue();

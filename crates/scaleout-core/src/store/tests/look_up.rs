@@ -155,6 +155,26 @@ fn a_cursor_with_another_stem_is_foreign() {
 }
 
 #[test]
+fn a_client_that_comes_from_behind_a_fork_is_not_sent_back_before_it() {
+    // Long after a fork stems are gone, but a node that held more still has it in its ring.
+    let settle = |node: &mut Node| node.store.timeline.settle(node.now + Duration::from_secs(1_000));
+    let (mut more, mut less) = (ten(true, 0), Node::open(true));
+    (0..7).for_each(|id| less.append(id, &["c"]));
+    for node in [&mut more, &mut less] {
+        node.begin_epoch(2, Some((1, 6)));
+        settle(node);
+    }
+    let (key, _) = more.resume(&["c"], behind(8));
+    assert_eq!(more.read_all(key), messages(9..10));
+    let cursor = more.position(key);
+    assert_eq!(cursor, at(2, 0, 0));
+    let (key, look_up) = less.resume(&["c"], cursor);
+    assert_eq!((look_up, less.position(key)), (LookUp::InRing, cursor));
+    let (key, _) = more.resume(&["c"], less.position(key));
+    assert_eq!(more.read(key), None, "it has seen what the store forgot");
+}
+
+#[test]
 fn another_layout_a_forgotten_epoch_and_no_position_are_told() {
     let mut node = ten(true, 0);
     let unpositioned = Asked::Cursor(Some(&CursorEntry::Unpositioned));

@@ -50,7 +50,7 @@ pub(super) struct Reader {
     waiting: Option<CursorEntry>,
     pub(super) until: Option<u64>,
     /// Whether it began anew, so that its place is not named in an earlier epoch.
-    was_reset: bool,
+    is_past_fork: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -157,7 +157,7 @@ impl Model {
             told: None,
             waiting: None,
             until: None,
-            was_reset: false,
+            is_past_fork: false,
         });
         self.readers.len() - 1
     }
@@ -169,7 +169,7 @@ impl Model {
         (reader.spot, reader.passed, reader.holes_passed) = (spot, passed, holes_passed);
         reader.waiting = None;
         reader.told = Some(Told { reason, frames: None, before });
-        reader.was_reset = true;
+        reader.is_past_fork = true;
     }
 
     /// Puts a reader where a cursor says; whether the epochs know it is not this model's business.
@@ -193,7 +193,10 @@ impl Model {
                 self.restart(reader, GapReason::Reset, asked);
                 return LookUp::Reset;
             }
-            Judgement::Known => self.readers[reader].waiting = None,
+            Judgement::Known => {
+                self.readers[reader].waiting = None;
+                self.readers[reader].is_past_fork |= position == Position::start_of(position.epoch);
+            }
         }
         let covers = |(epoch, id, _): &(Epoch, PayloadId, Vec<u8>)| {
             (position.epoch, position.id) > (*epoch, *id)
@@ -414,7 +417,7 @@ impl Model {
     pub(super) fn cursor(&self, index: usize, store: &Store) -> CursorEntry {
         let reader = &self.readers[index];
         let plain = |position: Position| {
-            let position = if reader.was_reset { position } else { store.timeline.canonical(position) };
+            let position = if reader.is_past_fork { position } else { store.timeline.canonical(position) };
             CursorEntry::At { position, stem: store.timeline.stem(position) }
         };
         match (&reader.told, &reader.waiting) {

@@ -1,4 +1,4 @@
-use redis::{AsyncConnectionConfig, Client};
+use redis::AsyncConnectionConfig;
 use scaleout_core::ErrorKind;
 
 use crate::{
@@ -15,24 +15,17 @@ async fn ping(config: &RedisConfig, endpoint: &Endpoint) -> Result<String, scale
         .map_err(|error| from_redis(error, "pinging", config))
 }
 
-async fn ping_by(client: &Client) -> String {
-    let mut connection = client.get_multiplexed_async_connection().await.expect("it connects");
-    redis::cmd("PING").query_async(&mut connection).await.expect("it answers")
-}
-
 #[tokio::test]
 async fn a_unix_socket_is_reached() {
-    let options = [("port", "0"), ("unixsocket", "%FOLDER%/redis.sock"), ("requirepass", "pw")];
-    let Some(server) = TestServer::start(&options, &[]) else { return };
-    let endpoint = Endpoint::Unix(server.folder().join("redis.sock"));
+    let Some(server) = TestServer::start(&[("requirepass", "pw")]).await else { return };
+    let endpoint = Endpoint::Unix(server.0.unix_socket_path().to_owned());
     let config = server.config().with_password("pw").with_database(2);
     assert_eq!(ping(&config, &endpoint).await.unwrap(), "PONG");
-    assert_eq!(ping_by(&config.client(&endpoint, false).unwrap()).await, "PONG");
 }
 
 #[tokio::test]
 async fn sentinels_have_their_own_login() {
-    let Some(server) = TestServer::start(&[("requirepass", "of-the-sentinel")], &[]) else { return };
+    let Some(server) = TestServer::start(&[("requirepass", "of-the-sentinel")]).await else { return };
     let config = server.config().with_password("of-the-server").with_database(3);
     let connect = |config: RedisConfig| {
         let endpoint = server.endpoint();
@@ -75,90 +68,58 @@ async fn a_server_that_refuses_the_connection_is_heard() {
 
 #[cfg(feature = "tls")]
 mod tls {
-    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+    use scaleout_testkit::servers::{RedisServer, TestCa};
 
     use super::*;
     use crate::config::TlsConfig;
 
-    struct Ca {
-        pem: String,
-        issuer: Issuer<'static, KeyPair>,
+    async fn start(ca: &TestCa) -> Option<TestServer> {
+        TestServer::start_as(RedisServer::builder().tls(ca).require_client_certificates()).await
     }
 
-    impl Ca {
-        fn new() -> Self {
-            let mut params = CertificateParams::default();
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            // A certificate with the name of its issuer would count as signed by itself.
-            params.distinguished_name.push(DnType::CommonName, "authority");
-            let key = KeyPair::generate().unwrap();
-            let pem = params.self_signed(&key).unwrap().pem();
-            Self { pem, issuer: Issuer::new(params, key) }
-        }
-
-        /// A certificate for `name`, and its key.
-        fn issue(&self, name: &str) -> (String, String) {
-            let key = KeyPair::generate().unwrap();
-            let params = CertificateParams::new([name.to_owned()]).unwrap();
-            (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
-        }
-
-        fn start(&self) -> Option<TestServer> {
-            let (cert, key) = self.issue("localhost");
-            TestServer::start(
-                &[
-                    ("port", "0"),
-                    ("tls-port", "%PORT%"),
-                    ("tls-cert-file", "%FOLDER%/server.pem"),
-                    ("tls-key-file", "%FOLDER%/server.key"),
-                    ("tls-ca-cert-file", "%FOLDER%/ca.pem"),
-                ],
-                &[("server.pem", &cert), ("server.key", &key), ("ca.pem", &self.pem)],
-            )
-        }
+    fn localhost(server: &TestServer) -> Endpoint {
+        Endpoint::tcp("localhost", server.0.tls_port().expect("it has TLS"))
     }
 
     #[tokio::test]
     async fn both_sides_show_their_certificates() {
-        let ca = Ca::new();
-        let Some(server) = ca.start() else { return };
-        let (cert, key) = ca.issue("node");
+        let ca = TestCa::for_names(["localhost"]).unwrap();
+        let Some(server) = start(&ca).await else { return };
         let tls = TlsConfig::default()
-            .with_ca(ca.pem.as_str())
-            .with_client_certificate(cert.as_str(), key.as_str());
+            .with_ca(ca.ca_pem())
+            .with_client_certificate(ca.client_certificate_pem(), ca.client_key_pem());
         let config = server.config().with_tls(tls);
         config.check().unwrap();
-        let localhost = Endpoint::tcp("localhost", server.port);
+        let localhost = localhost(&server);
         assert_eq!(ping(&config, &localhost).await.unwrap(), "PONG");
-        assert_eq!(ping_by(&config.client(&localhost, false).unwrap()).await, "PONG");
 
         // The certificate is for the name only.
-        let error = ping(&config, &server.endpoint()).await.unwrap_err();
+        let port = server.0.tls_port().unwrap();
+        let error = ping(&config, &Endpoint::tcp("127.0.0.1", port)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
         assert!(error.to_string().contains("certificate"), "{error}");
 
         // By the paths of files, and by a URL.
-        let folder = server.folder().to_string_lossy().into_owned();
-        std::fs::write(server.folder().join("node.pem"), cert).unwrap();
-        std::fs::write(server.folder().join("node.key"), key).unwrap();
         let url = format!(
-            "rediss://localhost:{}?app=chat&ca={folder}/ca.pem&client_cert={folder}/node.pem&client_key={folder}/node.key",
-            server.port
+            "rediss://localhost:{port}?app=chat&ca={}&client_cert={}&client_key={}",
+            ca.ca_file().display(),
+            ca.client_certificate_file().display(),
+            ca.client_key_file().display(),
         );
         assert_eq!(ping(&url.parse().unwrap(), &localhost).await.unwrap(), "PONG");
     }
 
     #[tokio::test]
     async fn a_certificate_that_is_not_trusted_is_refused_by_either_side() {
-        let ca = Ca::new();
-        let Some(server) = ca.start() else { return };
-        let localhost = Endpoint::tcp("localhost", server.port);
-        for tls in [TlsConfig::default(), TlsConfig::default().with_ca(Ca::new().pem)] {
+        let (ca, foreign) = (TestCa::new().unwrap(), TestCa::new().unwrap());
+        let Some(server) = start(&ca).await else { return };
+        let localhost = localhost(&server);
+        for tls in [TlsConfig::default(), TlsConfig::default().with_ca(foreign.ca_pem())] {
             let error = ping(&server.config().with_tls(tls), &localhost).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
         }
-        let (cert, key) = Ca::new().issue("node");
-        let tls = TlsConfig::default().with_ca(ca.pem.as_str());
+        let (cert, key) = (foreign.client_certificate_pem(), foreign.client_key_pem());
+        let tls = TlsConfig::default().with_ca(ca.ca_pem());
         for tls in [tls.clone(), tls.with_client_certificate(cert, key)] {
             let error = ping(&server.config().with_tls(tls), &localhost).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");

@@ -20,7 +20,7 @@ const SENTINELS: usize = 3;
 const QUORUM: usize = 2;
 
 /// An election may fail, and the next one has to wait for this.
-const FAILOVER_TIMEOUT: Duration = Duration::from_secs(3);
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How to start [`RedisSentinels`].
 #[derive(Debug, Clone)]
@@ -39,7 +39,10 @@ impl RedisSentinelsBuilder {
         self
     }
 
-    /// How long the master says nothing before it counts as down; 500 ms unless told otherwise.
+    /// How long the master says nothing before it counts as down; 1.2 s unless told otherwise.
+    ///
+    /// Where it is less, Sentinels often replace a server that has just become master as well: for up to a second they
+    /// hear nothing of it.
     pub fn down_after(mut self, duration: Duration) -> Self {
         self.down_after = duration;
         self
@@ -107,7 +110,7 @@ impl RedisSentinels {
     pub fn builder() -> RedisSentinelsBuilder {
         RedisSentinelsBuilder {
             replicas: 1,
-            down_after: Duration::from_millis(500),
+            down_after: Duration::from_millis(1200),
             servers: RedisServer::builder(),
             sentinels: RedisServer::builder(),
         }
@@ -152,13 +155,40 @@ impl RedisSentinels {
         most.map(|(index, _)| index).ok_or_else(|| io::Error::other("no Sentinel answers"))
     }
 
-    /// Kills the master with `SIGKILL`; tells its index. Who comes next, [`wait_master_after`](Self::wait_master_after)
-    /// tells.
+    /// Waits until all running Sentinels name the same master, and none of them is still replacing another one.
+    ///
+    /// A Sentinel that is not done with one failover when the next master fails may wait for that one to come back.
     ///
     /// # Errors
-    /// As [`master`](Self::master).
+    /// Where that is not so within 20 s.
+    pub async fn wait_settled(&self) -> io::Result<usize> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let named = self.named_masters().await?;
+            let is_busy = self.is_failing_over().await.map_err(io::Error::other)?;
+            if let [master, rest @ ..] = named.as_slice()
+                && rest.iter().all(|other| other == master)
+                && !is_busy
+            {
+                return Ok(*master);
+            }
+            if Instant::now() > deadline {
+                let doing = if is_busy { "are busy with a failover" } else { "agree on no master" };
+                let message = format!("the Sentinels {doing}: they name {named:?}");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Kills the master with `SIGKILL`; tells its index. [`wait_master_after`](Self::wait_master_after) tells who is next.
+    ///
+    /// Where another failover is not over yet, it waits for that first.
+    ///
+    /// # Errors
+    /// As [`wait_settled`](Self::wait_settled).
     pub async fn kill_master(&self) -> io::Result<usize> {
-        let master = self.master().await?;
+        let master = self.wait_settled().await?;
         self.servers[master].kill();
         Ok(master)
     }
@@ -168,7 +198,7 @@ impl RedisSentinels {
     /// # Errors
     /// Where it does not happen within 20 s.
     pub async fn failover(&self) -> io::Result<usize> {
-        let old = self.master().await?;
+        let old = self.wait_settled().await?;
         let sentinel = self.running_sentinels().next();
         let sentinel = sentinel.ok_or_else(|| io::Error::other("no Sentinel runs"))?;
         // Refused while another one is under way, or no replica is fit.
@@ -211,7 +241,7 @@ impl RedisSentinels {
     /// # Errors
     /// Where the replicas cannot be sent to another place, or do not link there in time.
     pub async fn lag_replicas(&self) -> io::Result<()> {
-        let master = self.master().await?;
+        let master = self.wait_settled().await?;
         let mut lags = self.lags.lock().await;
         let mut proxies = Vec::new();
         for replica in self.running_replicas(master) {
@@ -253,6 +283,16 @@ impl RedisSentinels {
         self.sentinels.iter().filter(|sentinel| sentinel.pid().is_some())
     }
 
+    async fn is_failing_over(&self) -> Result<bool, RedisError> {
+        for sentinel in self.running_sentinels() {
+            let master: BTreeMap<String, String> = sentinel.query(&["SENTINEL", "MASTER", NAME]).await?;
+            if master.get("flags").is_some_and(|flags| flags.contains("failover_in_progress")) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The master that each running Sentinel names.
     async fn named_masters(&self) -> io::Result<Vec<usize>> {
         let mut named = Vec::new();
@@ -269,9 +309,10 @@ impl RedisSentinels {
     async fn meet(&self) -> io::Result<()> {
         for sentinel in &self.sentinels {
             // They tell each other of themselves seldom, and look at the servers seldom; in the beginning that is what
-            // takes long. A machine that is busy must not make them think that their clock is wrong.
-            Self::tune(sentinel, &["publish-period", "100", "info-period", "100", "tilt-trigger", "15000"])
-                .await?;
+            // takes long.
+            Self::tune(sentinel, &["publish-period", "100", "info-period", "100"]).await?;
+            // A machine that is busy must not make them think that their clock is wrong.
+            Self::tune(sentinel, &["tilt-trigger", "15000"]).await?;
         }
         let wanted = [("num-slaves", self.servers.len() - 1), ("num-other-sentinels", SENTINELS - 1)];
         for sentinel in &self.sentinels {

@@ -167,7 +167,7 @@ impl RedisServer {
             command.arg("--sentinel");
         }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let process = Process::spawn(&mut command).map_err(|error| match error.kind() {
+        let process = Process::spawn(&mut command, self.folder()).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => io::Error::new(error.kind(), format!("{PROGRAM} is not installed")),
             _ => error,
         })?;

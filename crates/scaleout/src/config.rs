@@ -1,0 +1,156 @@
+//! Which backplane, and how to reach it.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use scaleout_core::{AppName, Backplane, Bus, BusBuilder, BusConfig, Error, ErrorKind, MemoryStore};
+#[cfg(feature = "redis")]
+use scaleout_redis::{RedisBackplane, RedisConfig};
+
+use crate::url;
+
+/// Where the nodes of an app meet: a store of any provider that is compiled in.
+///
+/// It comes from a URL, or from the settings of a provider, and makes any number of nodes. Nothing is connected before
+/// such a node is. `Debug` shows no secrets.
+///
+/// # URLs
+///
+/// | Scheme | Feature | Store |
+/// | --- | --- | --- |
+/// | `memory:` | always there | a new one, in this process, for all nodes that are made of the parsed value |
+/// | `memory:name` | always there | the one of that name in this process, which lives as long as the process |
+/// | `redis://host?app=chat` | `redis` | a Redis or Valkey server; `valkey` is the same |
+/// | `rediss://host?app=chat` | `redis`, `tls` | the same, by TLS; `valkeys` is the same |
+/// | `redis+unix:///path?app=chat` | `redis` | a server behind a unix socket |
+/// | `redis+sentinel://host,host/master?app=chat` | `redis` | the master that sentinels know; `rediss+sentinel` by TLS |
+/// | `redis+cluster://host,host?app=chat` | `redis` | a Cluster; `rediss+cluster` by TLS |
+///
+/// `app` is the namespace of the application in the store. It is required where others may share the store, and may be
+/// given to `memory:`, where a name means another store for each app. A name is 1 to 64 of `A-Z`, `a-z`, `0-9`,
+/// `_`, `.` and `-`. `RedisConfig` lists the further options of Redis URLs, which are named as its fields.
+///
+/// # Examples
+///
+/// ```
+/// use scaleout::{BackplaneConfig, BusConfig};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), scaleout::Error> {
+/// let backplane: BackplaneConfig = "memory:?app=chat".parse()?;
+/// let alpha = backplane.bus(BusConfig::default())?.connect().await?;
+/// let beta = backplane.bus(BusConfig::default())?.start()?; // does not wait for the store
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct BackplaneConfig {
+    app: Option<AppName>,
+    kind: Kind,
+}
+
+/// A provider with its settings.
+#[derive(Clone)]
+enum Kind {
+    Memory(MemoryStore),
+    #[cfg(feature = "redis")]
+    Redis(Box<RedisConfig>),
+}
+
+impl BackplaneConfig {
+    /// The namespace of the application, where the URL or the settings of the provider name it.
+    #[must_use]
+    pub fn app(&self) -> Option<&AppName> {
+        self.app.as_ref()
+    }
+
+    /// Whether nodes of other processes can be reached: not over `memory:`.
+    #[must_use]
+    pub fn reaches_other_processes(&self) -> bool {
+        !matches!(self.kind, Kind::Memory(_))
+    }
+
+    /// The connection of one more node; nothing is connected yet.
+    ///
+    /// The bus over it must be of the same [`app`](Self::app); [`bus`](Self::bus) sees to it.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config), with every problem of the provider's settings in one line.
+    pub fn backplane(&self) -> Result<Arc<dyn Backplane>, Error> {
+        match &self.kind {
+            Kind::Memory(store) => Ok(Arc::new(store.backplane())),
+            #[cfg(feature = "redis")]
+            Kind::Redis(config) => Ok(Arc::new(RedisBackplane::new(RedisConfig::clone(config))?)),
+        }
+    }
+
+    /// One more node, to be connected or started.
+    ///
+    /// The bus is of this [`app`](Self::app), so [`BusConfig::app`] is best left alone. Where there is none (over memory),
+    /// the one of `config` counts.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config) where `config` names an app that is neither the default nor this one, and as
+    /// [`backplane`](Self::backplane).
+    pub fn bus(&self, config: BusConfig) -> Result<BusBuilder, Error> {
+        let config = match &self.app {
+            Some(app) if config.app != *app && config.app != AppName::default() => {
+                let problem = format!(
+                    "the backplane's settings say app {app}, those of the bus say app {}: they must be the same",
+                    config.app
+                );
+                return Err(Error::new(ErrorKind::Config, problem));
+            }
+            Some(app) => config.with_app(app.clone()),
+            None => config,
+        };
+        Ok(Bus::builder_from(self.backplane()?).config(config))
+    }
+
+    pub(crate) fn memory(store: MemoryStore, app: Option<AppName>) -> Self {
+        Self { app, kind: Kind::Memory(store) }
+    }
+}
+
+impl FromStr for BackplaneConfig {
+    type Err = Error;
+
+    /// Reads a [URL](BackplaneConfig#urls).
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config). It says what is wrong, and for a scheme that is not compiled in which feature to
+    /// enable; it shows no part of the URL but the scheme.
+    fn from_str(url: &str) -> Result<Self, Error> {
+        url::parse(url)
+    }
+}
+
+/// A store in this process, without an app of its own.
+impl From<MemoryStore> for BackplaneConfig {
+    fn from(store: MemoryStore) -> Self {
+        Self::memory(store, None)
+    }
+}
+
+/// A store on Redis (feature `redis`).
+#[cfg(feature = "redis")]
+impl From<RedisConfig> for BackplaneConfig {
+    fn from(config: RedisConfig) -> Self {
+        Self { app: Some(config.app.clone()), kind: Kind::Redis(Box::new(config)) }
+    }
+}
+
+impl fmt::Debug for BackplaneConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("BackplaneConfig");
+        debug.field("app", &self.app);
+        match &self.kind {
+            Kind::Memory(store) => debug.field("memory", store),
+            #[cfg(feature = "redis")]
+            Kind::Redis(config) => debug.field("redis", config),
+        };
+        debug.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

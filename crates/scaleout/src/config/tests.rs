@@ -1,0 +1,145 @@
+use scaleout_core::Received;
+
+use super::*;
+
+fn refusal(url: &str) -> String {
+    let error = url.parse::<BackplaneConfig>().expect_err(url);
+    assert_eq!(error.kind(), ErrorKind::Config, "{url}");
+    error.to_string()
+}
+
+#[test]
+fn an_unknown_scheme_names_those_that_there_are() {
+    let told = refusal("nats://ada:hunter2@localhost/?password=hunter2");
+    assert!(told.contains("nats://") && told.contains("memory:") && told.contains("redis://"), "{told}");
+    assert!(!told.contains("hunter2") && !told.contains("ada") && !told.contains("localhost"), "{told}");
+}
+
+#[test]
+fn what_has_no_scheme_is_not_shown() {
+    let dotnet = "cache.example:6380,password=hunter2,ssl=true,app=chat";
+    for url in ["", "hunter2", dotnet, "cache.example:6380,password=hunter2://", "://hunter2", "hun ter2://x"]
+    {
+        let told = refusal(url);
+        assert!(
+            told.contains("no scheme") && told.contains("RedisConfig") && !told.contains("ter2"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn memory_has_a_name_and_an_app_and_nothing_else() {
+    for (url, app) in [("memory:", None), (" MEMORY://\n", None), ("memory://x.Y_1-?app=chat&", Some("chat"))]
+    {
+        let config: BackplaneConfig = url.parse().expect(url);
+        assert_eq!(config.app().map(AppName::as_str), app, "{url}");
+        assert!(!config.reaches_other_processes());
+    }
+    let long = format!("memory:{}", "x".repeat(65));
+    for url in ["memory://ada:hunter2@host", "memory:a/b", "memory:?hunter2=1", "memory:?app=hunter2!", &long]
+    {
+        assert!(!refusal(url).contains("hunter2"), "{url}");
+    }
+    assert!(refusal("memory:?app=a&app=a").contains("twice"));
+}
+
+#[tokio::test]
+async fn a_name_in_memory_is_one_store_for_each_app() {
+    let [alpha, beta, stranger] =
+        ["memory:one?app=chat", "memory://one?app=chat", "memory:one?app=shop"].map(crate::connect);
+    let (alpha, beta, stranger) = (alpha.await.unwrap(), beta.await.unwrap(), stranger.await.unwrap());
+    let mut subscriptions = [&alpha, &beta].map(|bus| bus.subscribe(["room:42"]));
+    stranger.publish("room:42", "not for them").await.unwrap();
+    alpha.publish("room:42", "hello").await.unwrap();
+    for subscription in &mut subscriptions {
+        let Some(Received::Message(message)) = subscription.recv().await else { panic!("no message") };
+        assert_eq!(message.payload(), "hello");
+    }
+    assert_eq!(beta.counters().foreign, 0, "another app has another store");
+}
+
+#[tokio::test]
+async fn a_url_without_a_name_is_a_store_of_its_own() {
+    let config: BackplaneConfig = "memory:".parse().unwrap();
+    let [alpha, beta] = [(); 2].map(|()| config.bus(BusConfig::default()).unwrap().connect());
+    let (alpha, beta) = (alpha.await.unwrap(), beta.await.unwrap());
+    let alone = crate::connect("memory:").await.unwrap();
+    let subscriptions = [&beta, &alone].map(|bus| bus.subscribe(["room:42"]));
+    alpha.publish("room:42", "hello").await.unwrap();
+    alone.publish("room:42", "myself").await.unwrap();
+    for (mut subscription, expected) in subscriptions.into_iter().zip(["hello", "myself"]) {
+        let Some(Received::Message(message)) = subscription.recv().await else { panic!("no message") };
+        assert_eq!(message.payload(), expected);
+    }
+}
+
+#[test]
+fn the_app_of_the_url_is_that_of_the_bus() {
+    let app = |name: &str| BusConfig::default().with_app(name.parse().expect("a name"));
+    let config: BackplaneConfig = "memory:?app=chat".parse().unwrap();
+    for settings in [BusConfig::default(), app("chat")] {
+        assert!(format!("{:?}", config.bus(settings).unwrap()).contains("\"chat\""));
+    }
+    let error = config.bus(app("shop")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("chat") && error.to_string().contains("shop"), "{error}");
+
+    let nameless = BackplaneConfig::from(MemoryStore::default());
+    assert!(format!("{:?}", nameless.bus(app("shop")).unwrap()).contains("\"shop\""));
+}
+
+#[cfg(not(feature = "redis"))]
+#[test]
+fn a_provider_that_is_not_compiled_in_names_its_feature() {
+    for scheme in ["redis", "REDISS", "valkey", "redis+sentinel"] {
+        let told = refusal(&format!("{scheme}://:hunter2@localhost?app=chat"));
+        assert!(told.contains("feature `redis` of scaleout") && !told.contains("hunter2"), "{told}");
+    }
+}
+
+#[cfg(feature = "redis")]
+mod redis {
+    use super::*;
+
+    #[test]
+    fn urls_of_redis_are_read_by_its_provider() {
+        for url in [
+            "redis://127.0.0.1:6379?app=chat",
+            "Valkey://127.0.0.1/2?app=chat",
+            "redis+unix:///run/redis.sock?app=chat",
+            "redis+sentinel://a,b/main?app=chat",
+            "redis+cluster://a,b?app=chat&streams=8",
+        ] {
+            let config: BackplaneConfig = url.parse().expect(url);
+            assert_eq!(config.app().map(AppName::as_str), Some("chat"), "{url}");
+            assert!(config.reaches_other_processes() && config.backplane().is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_url_of_redis_is_told_without_secrets() {
+        for (url, problem) in [
+            ("redis://:hunter2@localhost", "app is missing"),
+            ("redis://:hunter2@localhost?app=chat&colour=red", "colour"),
+            ("redis+carrier-pigeon://:hunter2@localhost?app=chat", "redis+sentinel://"),
+        ] {
+            let told = refusal(url);
+            assert!(told.contains(problem) && !told.contains("hunter2"), "{told}");
+        }
+        let config: BackplaneConfig = "redis://:hunter2@localhost?app=chat".parse().unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+    }
+
+    #[test]
+    fn settings_in_any_form_will_do() {
+        let config: RedisConfig = "localhost:6379,password=hunter2,app=chat".parse().unwrap();
+        assert_eq!(BackplaneConfig::from(config).app().map(AppName::as_str), Some("chat"));
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn tls_that_is_not_compiled_in_names_its_feature() {
+        assert!(refusal("rediss://localhost?app=chat").contains("feature `tls`"));
+    }
+}

@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod config;
+mod connect;
+mod memory;
+mod url;
+
+#[doc(inline)]
+pub use scaleout_core::*;
+
+/// The backplane on Redis and Valkey streams, and its settings (feature `redis`).
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use scaleout_redis as redis;
+
+pub use crate::{
+    config::BackplaneConfig,
+    connect::{connect, connect_with},
+};
