@@ -1,7 +1,5 @@
 //! Opening: every stream of a group gets into an epoch of the store's very history.
 
-use std::time::SystemTime;
-
 use redis::Value;
 use scaleout_core::{Error, ErrorKind};
 
@@ -32,7 +30,7 @@ pub(crate) async fn open(group: &Group, link: &Link) -> Result<Vec<Head>, Error>
     for lane in &group.lanes {
         command.arg(&lane.key);
     }
-    command.arg(group.layout()).arg(link.identity()).arg(now_micros());
+    command.arg(group.layout()).arg(link.identity());
     command.arg(config.key_expiry.as_secs()).arg(keys.last_prefix());
     for lane in &group.lanes {
         let known = lane.known();
@@ -75,12 +73,4 @@ pub(crate) async fn open(group: &Group, link: &Link) -> Result<Vec<Head>, Error>
         heads.push(Head { last, after });
     }
     Ok(heads)
-}
-
-/// Microseconds, so that two openings on two sides of a split do not get the same epoch.
-///
-/// A clock that is wrong costs nothing: an epoch is greater than every one that the store or the opener knows.
-fn now_micros() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(1)
 }

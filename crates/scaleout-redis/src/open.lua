@@ -1,15 +1,19 @@
 -- Makes sure that every stream of a group is in an epoch of this very history, and tells where each stands.
 --
 -- KEYS: meta, epoch, then each stream.
--- ARGV: layout, identity of the server, time (us), expiry (s), prefix of the keys of what streams hold of nodes,
+-- ARGV: layout, identity of the server, expiry (s), prefix of the keys of what streams hold of nodes,
 --       then for each stream: its name, epoch and id of the last entry this node saw ('0' '0': none), the epoch this
 --       node appended in last ('0': none), the epoch that it knows to be forked ('0': none).
 -- Answers {'layout', found}, or for each stream: epoch, last id, what the epoch continues ('-': nothing), opened (1, 0).
 local meta, group = KEYS[1], KEYS[2]
-local layout, identity, now, expiry, prefix = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local layout, identity, expiry, prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 -- Nodes that sent nothing through a whole epoch of this many seconds are not carried over into the next one.
 local FORGET_AFTER = 3600
-local clock = tonumber(redis.call('TIME')[1])
+-- The clock of the server alone: after a flush, a node whose own is slow would open an epoch that is smaller than the
+-- one before, and the stream would take what others still append in that one. In microseconds, so that two openings on
+-- two sides of a split do not get the same epoch.
+local time = redis.call('TIME')
+local clock, now = tonumber(time[1]), tonumber(time[1]) * 1000000 + tonumber(time[2])
 
 local found = redis.call('HGET', meta, 'layout')
 if not found then
@@ -50,7 +54,7 @@ end
 
 local answer, greatest = {}, 0
 for s = 3, #KEYS do
-  local key, base = KEYS[s], 5 + (s - 3) * 5
+  local key, base = KEYS[s], 4 + (s - 3) * 5
   local name, seen_epoch, seen_id = ARGV[base + 1], tonumber(ARGV[base + 2]), tonumber(ARGV[base + 3])
   local used, forked = ARGV[base + 4], tonumber(ARGV[base + 5])
   local recorded = redis.call('HGET', meta, name)

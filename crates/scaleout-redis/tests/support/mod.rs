@@ -1,15 +1,19 @@
 //! Nodes on Redis servers that the tests start.
 
+mod log;
+
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt};
-use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
-use scaleout_core::{Backplane, Bus, BusBuilder, Capabilities, Epoch, PayloadId, StreamIndex};
+use redis::{RedisError, Value};
+use scaleout_core::{Backplane, Bus, BusBuilder, Capabilities, StreamIndex};
 use scaleout_redis::{RedisBackplane, RedisConfig};
 use scaleout_testkit::{
     fixture::{Fault, Fixture, Held, Need},
     servers::RedisServer,
 };
+
+use self::log::log_of;
 
 /// How soon a dead server is noticed in tests, so that these do not wait for long.
 pub(crate) const LIVENESS: Duration = Duration::from_millis(600);
@@ -44,33 +48,6 @@ pub(crate) fn config_of(url: &str, app: &str) -> RedisConfig {
 
 pub(crate) fn node(config: RedisConfig) -> Arc<dyn Backplane> {
     Arc::new(RedisBackplane::new(config).expect("settings that work"))
-}
-
-/// The key of a stream.
-pub(crate) fn stream_key(config: &RedisConfig, stream: StreamIndex) -> String {
-    let group = stream.0 % config.group_count();
-    format!("{}:{{{}:{group}}}:stream:{stream}", config.key_prefix, config.app)
-}
-
-type Field = (String, Vec<u8>);
-
-/// What a server holds of a stream; `None` if the stream is another one's.
-pub(crate) async fn held(server: &RedisServer, key: &str) -> Option<Vec<Held>> {
-    let entries = match server.command(&["XRANGE", key, "-", "+"]).await {
-        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) => return None,
-        entries => entries.expect("the server tells"),
-    };
-    let entries: Vec<(String, Vec<Field>)> = redis::from_redis_value(entries).expect("entries");
-    let held = entries.into_iter().map(|(id, fields)| {
-        let (epoch, id) = id.split_once('-').expect("an id");
-        let frame = fields.into_iter().find(|(name, _)| name == "f");
-        Held {
-            epoch: Epoch(epoch.parse().expect("an epoch")),
-            id: PayloadId(id.parse().expect("an id")),
-            bytes: frame.map(|(_, bytes)| bytes.into()).unwrap_or_default(),
-        }
-    });
-    Some(held.collect())
 }
 
 /// The keys of a server that fit a pattern.
@@ -139,9 +116,9 @@ impl<S: Servers> Fixture for Nodes<S> {
 
     fn log(&self, stream: StreamIndex) -> BoxFuture<'_, Option<Vec<Held>>> {
         async move {
-            let key = stream_key(&self.servers.config(&self.app), stream);
+            let config = self.servers.config(&self.app);
             for master in self.servers.masters() {
-                if let Some(held) = held(master, &key).await {
+                if let Some(held) = log_of(master, &config, stream).await {
                     return Some(held);
                 }
             }
