@@ -1,5 +1,7 @@
 //! Users that may do what the backplane says it needs, or less.
 
+#[path = "support/nodes.rs"]
+mod nodes;
 #[path = "support/standalone.rs"]
 mod standalone;
 mod support;
@@ -9,8 +11,9 @@ mod users;
 use scaleout_testkit::{conformance_tests, servers::RedisServer};
 
 use self::{
+    nodes::{Nodes, Servers},
     standalone::Standalone,
-    support::{Nodes, Servers, obey},
+    support::obey,
     users::{grant, log_in},
 };
 

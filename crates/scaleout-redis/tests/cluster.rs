@@ -1,5 +1,7 @@
 //! The conformance suite on a Redis Cluster, whose masters share the streams.
 
+#[path = "support/nodes.rs"]
+mod nodes;
 #[path = "support/shared.rs"]
 mod shared;
 mod support;

@@ -1,5 +1,7 @@
 //! The conformance suite over Sentinel.
 
+#[path = "support/nodes.rs"]
+mod nodes;
 #[path = "support/shared.rs"]
 mod shared;
 mod support;

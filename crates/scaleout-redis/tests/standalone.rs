@@ -1,5 +1,7 @@
 //! The conformance suite on one real Redis server.
 
+#[path = "support/nodes.rs"]
+mod nodes;
 #[path = "support/standalone.rs"]
 mod standalone;
 mod support;

@@ -1,5 +1,7 @@
 //! The conformance suite over TLS: nodes with a certificate each, on a server that shows one as well.
 
+#[path = "support/nodes.rs"]
+mod nodes;
 #[path = "support/standalone.rs"]
 mod standalone;
 mod support;
@@ -10,7 +12,7 @@ use scaleout_testkit::{
     servers::{RedisServer, TestCa},
 };
 
-use self::{standalone::Standalone, support::Nodes};
+use self::{nodes::Nodes, standalone::Standalone};
 
 conformance_tests!(start().await);
 

@@ -14,7 +14,8 @@ use scaleout_testkit::{
 };
 
 use crate::{
-    support::{Nodes, Servers, keys, obey},
+    nodes::{Nodes, Servers, keys},
+    support::obey,
     users,
 };
 

@@ -8,7 +8,10 @@ use scaleout_testkit::{
     servers::{Fate, RedisServer, RedisServerBuilder, TcpProxy},
 };
 
-use crate::support::{Nodes, Servers, config_of, keys, obey};
+use crate::{
+    nodes::{Nodes, Servers, keys},
+    support::{config_of, obey},
+};
 
 /// A server and the proxy before it.
 pub(crate) struct Standalone {
