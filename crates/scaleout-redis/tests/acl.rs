@@ -13,7 +13,6 @@ use scaleout_testkit::{conformance_tests, servers::RedisServer};
 use self::{
     nodes::{Nodes, Servers},
     standalone::Standalone,
-    support::obey,
     users::{grant, log_in},
 };
 
@@ -35,7 +34,7 @@ async fn start() -> Nodes<Standalone> {
     }
     for server in nodes.servers.masters() {
         // So that the users outlive a restart.
-        obey(server.command(&["CONFIG", "REWRITE"]).await);
+        server.command(&["CONFIG", "REWRITE"]).await.expect("the server obeys");
     }
     nodes
 }

@@ -16,7 +16,7 @@ use scaleout_testkit::{
 };
 
 use self::{
-    support::{config_of, log_of, obey},
+    support::{config_of, log_of},
     traffic::{channels, load_of},
 };
 
@@ -39,18 +39,32 @@ async fn a_master_that_dies_with_what_its_replica_lacks_loses_nothing_unreported
     let load = load_of([config.clone(), config.clone(), config.clone()], RATE).await;
     let mut lossy = 0;
     for failover in 1..=failovers {
+        // Whatever waits between two attempts is to be done with it before the replicas lag: the Sentinels end that.
+        confirm_everywhere(&load).await;
+        let t = std::time::Instant::now();
         sentinels.lag_replicas().await.expect("replicas that lag");
+        eprintln!("lag {:?}", t.elapsed());
         let master = &sentinels.servers()[sentinels.master().await.expect("a master")];
         let replicated = heads(master, &config).await;
         confirm_everywhere(&load).await;
+        eprintln!("confirmed {:?}", t.elapsed());
         let old = sentinels.kill_master().await.expect("a master");
         let new = sentinels.wait_master_after(old).await.expect("another master");
         let is_lossy = lacks_what_came_behind(&sentinels.servers()[new], &config, &replicated).await;
+        eprintln!("new {:?}", t.elapsed());
         lossy += usize::from(is_lossy);
         load.flows().await;
+        eprintln!("flows {:?}", t.elapsed());
         sentinels.servers()[old].start().await.expect("the old master starts as a replica");
-        sentinels.relink_replicas().await.expect("a replica");
+        if let Err(e) = sentinels.relink_replicas().await {
+            for s in [old, new] {
+                let log = std::fs::read_to_string(sentinels.servers()[s].folder().join("log")).unwrap();
+                eprintln!("LOG {s} {}:\n{log}", sentinels.servers()[s].port());
+            }
+            panic!("{e}");
+        }
         sentinels.servers()[old].wait_caught_up(&sentinels.servers()[new]).await.expect("a replica");
+        eprintln!("relinked {:?}", t.elapsed());
         eprintln!("failover {failover} of {failovers}, {lossy} lost what was confirmed");
     }
     let verdict = settle(load, &sentinels, &config).await;
@@ -110,7 +124,7 @@ async fn no_position_means_two_payloads_whoever_comes_back_first_and_whatever_it
             confirm(&load, 0).await;
             shut(&before[0]).await;
             master.kill();
-            obey(replica.command(&["REPLICAOF", "NO", "ONE"]).await);
+            replica.command(&["REPLICAOF", "NO", "ONE"]).await.expect("the server obeys");
             if !has_seen_more_than_the_replica {
                 assert!(lacks_what_came_behind(&replica, &configs[0], &replicated).await);
             }
@@ -130,7 +144,16 @@ async fn no_position_means_two_payloads_whoever_comes_back_first_and_whatever_it
 
 async fn start() -> RedisSentinels {
     let builder = RedisSentinels::builder().down_after(Duration::from_millis(300));
-    builder.start().await.expect("Sentinels")
+    let sentinels = builder.start().await.expect("Sentinels");
+    for sentinel in sentinels.sentinels() {
+        // A second of each, else; a failover is several rounds of all.
+        let periods = ["ask-period", "100", "info-period", "100"];
+        sentinel
+            .command(&[&["SENTINEL", "DEBUG"][..], &periods[..]].concat())
+            .await
+            .expect("the server obeys");
+    }
+    sentinels
 }
 
 /// Breaks all links of a node, and lets it make none.

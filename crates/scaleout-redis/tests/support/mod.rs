@@ -4,7 +4,6 @@ mod log;
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{RedisError, Value};
 use scaleout_core::Backplane;
 use scaleout_redis::{RedisBackplane, RedisConfig};
 
@@ -21,9 +20,4 @@ pub(crate) fn config_of(url: &str, app: &str) -> RedisConfig {
 
 pub(crate) fn node(config: RedisConfig) -> Arc<dyn Backplane> {
     Arc::new(RedisBackplane::new(config).expect("settings that work"))
-}
-
-/// What a server answers that does as it is told.
-pub(crate) fn obey(answer: Result<Value, RedisError>) -> Value {
-    answer.expect("the server obeys")
 }

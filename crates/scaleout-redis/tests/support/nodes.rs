@@ -10,7 +10,7 @@ use scaleout_testkit::{
     servers::RedisServer,
 };
 
-use crate::support::{log_of, node, obey};
+use crate::support::{log_of, node};
 
 /// The servers that nodes are connected to, and the faults these can be put through.
 pub(crate) trait Servers: Send + Sync {
@@ -36,7 +36,8 @@ pub(crate) struct Nodes<S> {
 
 /// The keys of a server that fit a pattern.
 pub(crate) async fn keys(server: &RedisServer, pattern: &str) -> Vec<String> {
-    redis::from_redis_value(obey(server.command(&["KEYS", pattern]).await)).expect("keys")
+    redis::from_redis_value(server.command(&["KEYS", pattern]).await.expect("the server obeys"))
+        .expect("keys")
 }
 
 impl<S: Servers> Fixture for Nodes<S> {

@@ -15,7 +15,6 @@ use scaleout_testkit::{
 
 use crate::{
     nodes::{Nodes, Servers, keys},
-    support::obey,
     users,
 };
 
@@ -60,14 +59,14 @@ impl<S: ServerSet> Shared<S> {
     /// Ends the connections of an app's nodes.
     async fn cut_links(&self, app: &str) {
         for server in self.0.servers() {
-            obey(server.command(&["CLIENT", "KILL", "USER", app]).await);
+            server.command(&["CLIENT", "KILL", "USER", app]).await.expect("the server obeys");
         }
     }
 
     /// Lets the user of an app log in with a password alone, or with `nopass` anyhow.
     async fn set_password(&self, app: &str, rule: &str) {
         for server in self.0.servers() {
-            obey(server.command(&["ACL", "SETUSER", app, "resetpass", rule]).await);
+            server.command(&["ACL", "SETUSER", app, "resetpass", rule]).await.expect("the server obeys");
         }
     }
 }
@@ -96,14 +95,17 @@ impl<S: ServerSet> Servers for Shared<S> {
                         // Those of a group go at once, as all others would in a flush.
                         for group in keys.chunk_by(|a, b| a.split('}').next() == b.split('}').next()) {
                             let words = std::iter::once("DEL").chain(group.iter().map(String::as_str));
-                            obey(master.command(&words.collect::<Vec<_>>()).await);
+                            master.command(&words.collect::<Vec<_>>()).await.expect("the server obeys");
                         }
                     }
                 }
                 Fault::Trim => {
                     for master in self.masters() {
                         for key in keys(master, &format!("*:{{{app}:*:stream:*")).await {
-                            obey(master.command(&["XTRIM", &key, "MAXLEN", &RETAINED.to_string()]).await);
+                            master
+                                .command(&["XTRIM", &key, "MAXLEN", &RETAINED.to_string()])
+                                .await
+                                .expect("the server obeys");
                         }
                     }
                 }

@@ -10,7 +10,7 @@ use scaleout_testkit::{
 
 use crate::{
     nodes::{Nodes, Servers, keys},
-    support::{config_of, obey},
+    support::config_of,
 };
 
 /// A server and the proxy before it.
@@ -38,7 +38,7 @@ impl Standalone {
     }
 
     async fn command(&self, words: &[&str]) -> Value {
-        obey(self.server.command(words).await)
+        self.server.command(words).await.expect("the server obeys")
     }
 }
 

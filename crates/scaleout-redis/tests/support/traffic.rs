@@ -1,5 +1,7 @@
 //! Load on nodes of real servers.
 
+use std::time::Duration;
+
 use scaleout_core::BusConfig;
 use scaleout_redis::RedisConfig;
 use scaleout_testkit::load::{Load, Traffic};
@@ -13,9 +15,11 @@ pub(crate) fn channels() -> Vec<String> {
 
 /// One node for each of `configs`, with a client and traffic of all channels.
 pub(crate) async fn load_of(configs: impl IntoIterator<Item = RedisConfig>, rate: u32) -> Load {
+    // So that tests do not wait for long.
+    let bus = BusConfig::default().with_max_backoff(Duration::from_millis(500));
     let mut load = Load::new();
     for config in configs {
-        let node = load.join(node(config), BusConfig::default()).await;
+        let node = load.join(node(config), bus.clone()).await;
         load.listen(node, &channels());
         load.traffic(node, Traffic { channels: channels(), rate, len: 32 });
     }

@@ -7,7 +7,7 @@ use scaleout_core::{Backplane, Error, ErrorKind, FrameId, NodeId, StreamIndex};
 use scaleout_redis::RedisConfig;
 use scaleout_testkit::servers::RedisServer;
 
-use crate::support::{node, obey};
+use crate::support::node;
 
 const PASSWORD: &str = "secret";
 
@@ -21,11 +21,14 @@ pub(crate) fn log_in(config: RedisConfig) -> RedisConfig {
 pub(crate) async fn grant(servers: &[&RedisServer], config: RedisConfig) {
     let user = config.username.clone().expect("a user");
     for server in servers {
-        obey(server.command(&["ACL", "SETUSER", &user, "reset", "on", &format!(">{PASSWORD}")]).await);
+        server
+            .command(&["ACL", "SETUSER", &user, "reset", "on", &format!(">{PASSWORD}")])
+            .await
+            .expect("the server obeys");
     }
     let error = refusal(&node(config)).await;
     for server in servers {
-        obey(server.command(&advice(&error)).await);
+        server.command(&advice(&error)).await.expect("the server obeys");
     }
 }
 
