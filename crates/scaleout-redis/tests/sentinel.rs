@@ -2,6 +2,8 @@
 
 #[path = "support/nodes.rs"]
 mod nodes;
+#[path = "support/probe.rs"]
+mod probe;
 #[path = "support/shared.rs"]
 mod shared;
 mod support;

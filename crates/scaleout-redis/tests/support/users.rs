@@ -1,13 +1,10 @@
 //! Users of a server that may do no more than the backplane needs.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use scaleout_core::{Backplane, Error, ErrorKind, FrameId, NodeId, StreamIndex};
+use scaleout_core::{Error, ErrorKind};
 use scaleout_redis::RedisConfig;
 use scaleout_testkit::servers::RedisServer;
 
-use crate::support::node;
+use crate::{probe::probe, support::node};
 
 const PASSWORD: &str = "secret";
 
@@ -17,31 +14,24 @@ pub(crate) fn log_in(config: RedisConfig) -> RedisConfig {
     config.with_username(user).with_password(PASSWORD)
 }
 
-/// Makes the user of `config`, with the permissions that the backplane says it needs.
-pub(crate) async fn grant(servers: &[&RedisServer], config: RedisConfig) {
+/// Makes the user of `config`, with the permissions that the backplane says it needs; tells which these are.
+pub(crate) async fn grant(servers: &[&RedisServer], config: RedisConfig) -> Vec<String> {
     let user = config.username.clone().expect("a user");
     for server in servers {
-        server
-            .command(&["ACL", "SETUSER", &user, "reset", "on", &format!(">{PASSWORD}")])
-            .await
-            .expect("the server obeys");
+        let password = format!(">{PASSWORD}");
+        server.command(&["ACL", "SETUSER", &user, "reset", "on", &password]).await.expect("the server obeys");
     }
-    let error = refusal(&node(config)).await;
-    for server in servers {
-        server.command(&advice(&error)).await.expect("the server obeys");
-    }
-}
-
-/// The error of a node that may not do something.
-pub(crate) async fn refusal(node: &Arc<dyn Backplane>) -> Error {
-    let frame = FrameId { node: NodeId::random(), number: 0, after: 0 };
-    let error = node.send(StreamIndex(0), frame, Bytes::new()).await.expect_err("a lack of permission");
+    let error = probe(&node(config)).await.expect_err("a lack of permissions");
     assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
-    error
+    let advice = advice(&error);
+    for server in servers {
+        server.command(&advice).await.expect("the server obeys");
+    }
+    advice
 }
 
 /// The command that an error advises.
-pub(crate) fn advice(error: &Error) -> Vec<String> {
+fn advice(error: &Error) -> Vec<String> {
     let text = error.to_string();
     let line = text.split_once("the least that is needed: ").expect("an advice").1;
     line.split(' ').map(str::to_owned).collect()
