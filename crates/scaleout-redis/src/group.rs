@@ -157,6 +157,11 @@ impl Lane {
     pub(crate) fn untold_floor(&self) -> Option<Place> {
         lock(&self.retention).untold_floor(Instant::now())
     }
+
+    /// Whether the server should be told soon.
+    pub(crate) fn is_overfull(&self) -> bool {
+        lock(&self.retention).is_urgent()
+    }
 }
 
 pub(crate) fn closed() -> Error {

@@ -21,7 +21,7 @@ use crate::{
     entries::{Read, entries_of},
     epochs::open,
     error::from_redis,
-    group::Group,
+    group::{Group, Lane},
     link::{Link, pulse},
     outbox::{Events, Outbox},
     place::Place,
@@ -297,6 +297,10 @@ impl Reader {
                         from_redis(error, "reading from Redis", &group.config)
                     })?;
                     self.take(entries_of(answer)?);
+                    // Nodes that receive what others only publish have to keep up with them.
+                    if beat.is_none() && group.lanes.iter().any(Lane::is_overfull) {
+                        beat = Some(probe(Arc::clone(&group), true).boxed());
+                    }
                     // The next read is sent before this one's entries are worked on.
                     if self.all().all(|reception| reception.linked) && !self.has_arrivals() {
                         reading = self.next_read(link);

@@ -10,6 +10,9 @@ use crate::place::Place;
 /// Retention is dropped in this many steps, so that what is remembered stays small.
 const BUCKETS: usize = 64;
 
+/// A part of the bytes to keep, by which they may be exceeded before the server is told at once.
+const URGENT_PART: usize = 8;
+
 /// What this node knows of the sizes and ages of a stream's last entries.
 #[derive(Debug)]
 pub(crate) struct Retention {
@@ -21,6 +24,8 @@ pub(crate) struct Retention {
     floor: Option<Place>,
     /// The last floor that was asked for.
     told: Option<Place>,
+    /// Bytes that have to go since then.
+    untold_bytes: usize,
 }
 
 /// Entries that are dropped together.
@@ -35,7 +40,16 @@ struct Bucket {
 
 impl Retention {
     pub(crate) fn new(max_bytes: usize, max_age: Duration) -> Self {
-        Self { max_bytes, max_age, buckets: VecDeque::new(), bytes: 0, last: None, floor: None, told: None }
+        Self {
+            max_bytes,
+            max_age,
+            buckets: VecDeque::new(),
+            bytes: 0,
+            last: None,
+            floor: None,
+            told: None,
+            untold_bytes: 0,
+        }
     }
 
     /// Takes note of an entry; one that was noted before, or is older, changes nothing.
@@ -62,7 +76,13 @@ impl Retention {
     pub(crate) fn floor(&mut self, now: Instant) -> Option<Place> {
         self.pass(now);
         self.told = self.floor;
+        self.untold_bytes = 0;
         self.floor
+    }
+
+    /// Whether so much has to go that the server should be told soon.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.untold_bytes > self.max_bytes / URGENT_PART
     }
 
     /// The same, if it was not asked for before.
@@ -79,6 +99,7 @@ impl Retention {
             }
             self.floor = Some(next.first);
             self.bytes -= front.bytes;
+            self.untold_bytes += front.bytes;
             self.buckets.pop_front();
         }
     }
@@ -105,6 +126,22 @@ mod tests {
             retention.note(place(id), 100, now);
             let floor = retention.floor(now).expect("something has to go");
             assert!((63..66).contains(&(id - floor.id)), "{id} {floor:?}");
+        }
+    }
+
+    #[test]
+    fn a_surplus_that_the_server_was_not_told_of_becomes_urgent() {
+        let (mut retention, now) = (Retention::new(6_400, AGE), Instant::now());
+        let mut next = 0;
+        for _ in 0..3 {
+            let first = next;
+            while !retention.is_urgent() {
+                retention.note(place(next), 100, now);
+                next += 1;
+            }
+            assert!(next - first >= 8 && next <= 64 + first + 10, "{first} to {next}");
+            assert!(retention.untold_floor(now).is_some());
+            assert!(!retention.is_urgent());
         }
     }
 
