@@ -1,15 +1,19 @@
 //! Nodes on Redis servers that the tests start.
 
+mod log;
+
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use redis::Value;
-use scaleout_core::{AppName, Backplane, Bus, BusBuilder, Capabilities, Epoch, PayloadId, StreamIndex};
+use scaleout_core::{AppName, Backplane, Bus, BusBuilder, Capabilities, StreamIndex};
 use scaleout_redis::{Endpoint, RedisBackplane, RedisConfig, Topology};
 use scaleout_testkit::{
     fixture::{FORGOTTEN, Fault, Fixture, Held, Need, RETAINED},
     servers::{Fate, RedisServer, TcpProxy},
 };
+
+use self::log::log_of;
 
 /// How soon a dead server is noticed in tests, so that these do not wait for long.
 pub(crate) const LIVENESS: Duration = Duration::from_millis(600);
@@ -42,8 +46,6 @@ impl Standalone {
         redis::from_redis_value(self.command(&["KEYS", "scaleout:{app:*}:stream:*"]).await).expect("keys")
     }
 }
-
-type Field = (String, Vec<u8>);
 
 /// The settings of tests.
 pub(crate) fn config(app: &str, topology: Topology) -> RedisConfig {
@@ -134,22 +136,7 @@ impl Fixture for Standalone {
     }
 
     fn log(&self, stream: StreamIndex) -> BoxFuture<'_, Option<Vec<Held>>> {
-        async move {
-            let key = format!("scaleout:{{app:0}}:stream:{stream}");
-            let entries = self.command(&["XRANGE", &key, "-", "+"]).await;
-            let entries: Vec<(String, Vec<Field>)> = redis::from_redis_value(entries).expect("entries");
-            let held = entries.into_iter().map(|(id, fields)| {
-                let (epoch, id) = id.split_once('-').expect("an id");
-                let frame = fields.into_iter().find(|(name, _)| name == "f");
-                Held {
-                    epoch: Epoch(epoch.parse().expect("an epoch")),
-                    id: PayloadId(id.parse().expect("an id")),
-                    bytes: frame.map(|(_, bytes)| bytes.into()).unwrap_or_default(),
-                }
-            });
-            Some(held.collect())
-        }
-        .boxed()
+        async move { Some(log_of(&self.server, stream).await) }.boxed()
     }
 
     fn clean_up(&self) -> BoxFuture<'_, ()> {
