@@ -30,8 +30,7 @@ pub(crate) async fn open(group: &Group, link: &Link) -> Result<Vec<Head>, Error>
     for lane in &group.lanes {
         command.arg(&lane.key);
     }
-    command.arg(group.layout()).arg(link.identity());
-    command.arg(config.key_expiry.as_secs()).arg(keys.last_prefix());
+    command.arg(group.layout()).arg(config.key_expiry.as_secs()).arg(keys.last_prefix());
     for lane in &group.lanes {
         let known = lane.known();
         command.arg(lane.stream.0).arg(known.seen.epoch).arg(known.seen.id).arg(known.used).arg(known.forked);

@@ -52,6 +52,8 @@ pub(crate) struct Sent {
     pub(crate) held: HashMap<NodeId, u64>,
     /// The epoch and number of the last frame of each node that the store confirmed, through all connections.
     pub(crate) confirmed: HashMap<NodeId, (u64, u64)>,
+    /// The last entry of a frame, through all connections.
+    pub(crate) last: Place,
 }
 
 impl Group {

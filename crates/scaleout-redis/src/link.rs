@@ -21,14 +21,14 @@ pub(crate) struct Link {
     asking: bool,
     /// The server's name for this connection; `None` where it does not tell.
     client: Option<i64>,
-    /// The server process and its replication history. Another one may have lost or replaced entries.
-    identity: Arc<str>,
+    /// The server process.
+    run_id: Arc<str>,
 }
 
 /// A connection that another one replaces, and which must not append any more.
 #[derive(Debug, Clone)]
 pub(crate) struct Replaced {
-    identity: Arc<str>,
+    run_id: Arc<str>,
     client: i64,
 }
 
@@ -42,7 +42,7 @@ impl Link {
         let settings =
             AsyncConnectionConfig::new().set_response_timeout(Some(response_timeout(config.liveness)));
         let connection = config.connect(&target.endpoint, false, settings).await?;
-        let mut link = Self { connection, asking: target.asking, client: None, identity: "".into() };
+        let mut link = Self { connection, asking: target.asking, client: None, run_id: "".into() };
         link.greet(config, name, replaces).await?;
         Ok(link)
     }
@@ -83,15 +83,14 @@ impl Link {
                 "this Redis server is a read-only replica, not the master",
             ));
         }
-        let Some(run) = field(&server, "run_id") else {
+        let Some(run_id) = field(&server, "run_id") else {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 "this Redis server tells no run_id (INFO server)",
             ));
         };
-        // A server that was demoted, lost entries and was promoted again has a new replication id.
-        self.identity = format!("{run}:{}", field(&replication, "master_replid").unwrap_or_default()).into();
-        if let Some(replaces) = replaces.filter(|replaces| replaces.identity == self.identity)
+        self.run_id = run_id.into();
+        if let Some(replaces) = replaces.filter(|replaces| replaces.run_id == self.run_id)
             && let Some(Value::ServerError(error)) = answers.nth(1)
             && error.code() == "NOPERM"
         {
@@ -142,14 +141,10 @@ impl Link {
         self.client
     }
 
-    pub(crate) fn identity(&self) -> &str {
-        &self.identity
-    }
-
     /// What a connection that takes this one's place has to end.
     pub(crate) fn replaced(&self) -> Option<Replaced> {
         let client = self.client?;
-        Some(Replaced { identity: Arc::clone(&self.identity), client })
+        Some(Replaced { run_id: Arc::clone(&self.run_id), client })
     }
 }
 
@@ -157,7 +152,7 @@ impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link")
             .field("client", &self.client)
-            .field("identity", &self.identity)
+            .field("run_id", &self.run_id)
             .field("asking", &self.asking)
             .finish_non_exhaustive()
     }

@@ -1,12 +1,17 @@
 -- Makes sure that every stream of a group is in an epoch of this very history, and tells where each stands.
 --
 -- KEYS: meta, epoch, then each stream.
--- ARGV: layout, identity of the server, expiry (s), prefix of the keys of what streams hold of nodes,
+-- ARGV: layout, expiry (s), prefix of the keys of what streams hold of nodes,
 --       then for each stream: its name, epoch and id of the last entry this node saw ('0' '0': none), the epoch this
 --       node appended in last ('0': none), the epoch that it knows to be forked ('0': none).
 -- Answers {'layout', found}, or for each stream: epoch, last id, what the epoch continues ('-': nothing), opened (1, 0).
 local meta, group = KEYS[1], KEYS[2]
-local layout, identity, expiry, prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local layout, expiry, prefix = ARGV[1], ARGV[2], ARGV[3]
+-- The server process and its replication history: another one may have lost or replaced entries. A server that was
+-- demoted, lost entries to its new master and was promoted again is the same process with another replication id. It is
+-- asked for here and not remembered by connections, since it can change while they last.
+local identity = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. ':'
+  .. (string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') or '')
 -- Nodes that sent nothing through a whole epoch of this many seconds are not carried over into the next one.
 local FORGET_AFTER = 3600
 -- The clock of the server alone: after a flush, a node whose own is slow would open an epoch that is smaller than the
@@ -54,7 +59,7 @@ end
 
 local answer, greatest = {}, 0
 for s = 3, #KEYS do
-  local key, base = KEYS[s], 4 + (s - 3) * 5
+  local key, base = KEYS[s], 3 + (s - 3) * 5
   local name, seen_epoch, seen_id = ARGV[base + 1], tonumber(ARGV[base + 2]), tonumber(ARGV[base + 3])
   local used, forked = ARGV[base + 4], tonumber(ARGV[base + 5])
   local recorded = redis.call('HGET', meta, name)

@@ -70,8 +70,16 @@ impl Group {
                 return Ok(());
             }
             match self.append(&writer, lane, epoch, frame, &payload).await? {
+                // An id that an earlier frame had: the store forgot, and is in an epoch of an earlier time, which
+                // refuses nobody.
+                Appended::At(at) if at <= sent.last && looks < MAX_LOOKS => {
+                    looks += 1;
+                    place.forked(epoch);
+                    self.reopen(&writer).await?;
+                }
                 Appended::At(at) => {
                     place.saw(at);
+                    sent.last = at;
                     sent.held.insert(frame.node, frame.number);
                     sent.confirmed.insert(frame.node, (at.epoch, frame.number));
                     return Ok(());

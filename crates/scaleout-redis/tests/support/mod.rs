@@ -1,13 +1,9 @@
 //! Nodes on Redis servers that the tests start.
 
-mod log;
-
 use std::{sync::Arc, time::Duration};
 
 use scaleout_core::Backplane;
 use scaleout_redis::{RedisBackplane, RedisConfig};
-
-pub(crate) use self::log::log_of;
 
 /// How soon a dead server is noticed in tests, so that these do not wait for long.
 const LIVENESS: Duration = Duration::from_millis(600);

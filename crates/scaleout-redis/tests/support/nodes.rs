@@ -10,7 +10,7 @@ use scaleout_testkit::{
     servers::RedisServer,
 };
 
-use crate::support::{log_of, node};
+use crate::{log::log_of, support::node};
 
 /// The servers that nodes are connected to, and the faults these can be put through.
 pub(crate) trait Servers: Send + Sync {
