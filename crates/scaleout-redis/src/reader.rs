@@ -87,8 +87,8 @@ struct Reception {
 enum Beat {
     /// The greatest epoch of the group in the store.
     Epoch(Option<u64>),
-    /// The server is not the master any more.
-    Demoted(Error),
+    /// The server is not the master any more, or refuses to tell.
+    Unfit(Error),
     /// Commands do not get through. Sends tell, and a server that is gone ends the read.
     Unknown,
 }
@@ -279,7 +279,7 @@ impl Reader {
                 }
                 taken = some(&mut beat) => match taken {
                     Beat::Epoch(epoch) => self.beat(epoch).await,
-                    Beat::Demoted(error) => return Err(error),
+                    Beat::Unfit(error) => return Err(error),
                     Beat::Unknown => {}
                 },
                 () = some(&mut unblocking) => {}
@@ -426,7 +426,7 @@ async fn probe(group: Arc<Group>, trims: bool) -> Beat {
     }
     match group.stored_epoch(&writer).await {
         Ok(epoch) => Beat::Epoch(epoch),
-        Err(error) if error.is_read_only => Beat::Demoted(error.error),
+        Err(refusal) if refusal.is_read_only || refusal.error.is_fatal() => Beat::Unfit(refusal.error),
         Err(_) => Beat::Unknown,
     }
 }
