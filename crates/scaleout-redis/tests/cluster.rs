@@ -1,5 +1,7 @@
 //! The conformance suite on a Redis Cluster, whose masters share the streams.
 
+#[path = "support/log.rs"]
+mod log;
 #[path = "support/nodes.rs"]
 mod nodes;
 #[path = "support/probe.rs"]

@@ -1,5 +1,7 @@
 //! A Redis Cluster whose slots move and whose masters change, under load.
 
+#[path = "support/log.rs"]
+mod log;
 mod support;
 #[path = "support/traffic.rs"]
 mod traffic;
@@ -14,7 +16,8 @@ use scaleout_testkit::{
 };
 
 use self::{
-    support::{config_of, log_of},
+    log::log_of,
+    support::config_of,
     traffic::{channels, load_of},
 };
 

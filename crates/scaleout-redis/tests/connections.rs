@@ -45,9 +45,9 @@ async fn a_database_that_is_not_there_is_told() {
 #[tokio::test]
 async fn a_key_that_holds_something_else_is_named() {
     let server = RedisServer::builder().start().await.expect("a server");
-    for (name, set) in [("meta", "SET"), ("stream:0", "SET"), ("epoch", "LPUSH")] {
+    for name in ["meta", "stream:3"] {
         let key = format!("scaleout:{{app:0}}:{name}");
-        server.command(&[set, &key, "something else"]).await.expect("the server obeys");
+        server.command(&["SET", &key, "something else"]).await.expect("the server obeys");
         let error = refusal(config_of(&server.url(), "app")).await;
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
         assert!(error.to_string().contains(&key), "{error}");

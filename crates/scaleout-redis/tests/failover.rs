@@ -2,6 +2,8 @@
 //!
 //! The failovers of the first test are 10, or as many as the environment variable `SCALEOUT_TEST_FAILOVERS` says.
 
+#[path = "support/log.rs"]
+mod log;
 mod support;
 #[path = "support/traffic.rs"]
 mod traffic;
@@ -16,7 +18,8 @@ use scaleout_testkit::{
 };
 
 use self::{
-    support::{config_of, log_of},
+    log::log_of,
+    support::config_of,
     traffic::{channels, load_of},
 };
 

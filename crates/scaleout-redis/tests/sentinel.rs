@@ -1,5 +1,7 @@
 //! The conformance suite over Sentinel.
 
+#[path = "support/log.rs"]
+mod log;
 #[path = "support/nodes.rs"]
 mod nodes;
 #[path = "support/probe.rs"]

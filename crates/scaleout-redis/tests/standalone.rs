@@ -1,5 +1,7 @@
 //! The conformance suite on one real Redis server.
 
+#[path = "support/log.rs"]
+mod log;
 #[path = "support/nodes.rs"]
 mod nodes;
 #[path = "support/standalone.rs"]

@@ -1,5 +1,7 @@
 //! The conformance suite over TLS: nodes with a certificate each, on a server that shows one as well.
 
+#[path = "support/log.rs"]
+mod log;
 #[path = "support/nodes.rs"]
 mod nodes;
 #[path = "support/standalone.rs"]
