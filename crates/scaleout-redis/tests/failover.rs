@@ -44,31 +44,20 @@ async fn a_master_that_dies_with_what_its_replica_lacks_loses_nothing_unreported
     for failover in 1..=failovers {
         // Whatever waits between two attempts is to be done with it before the replicas lag: the Sentinels end that.
         confirm_everywhere(&load).await;
-        let t = std::time::Instant::now();
         sentinels.lag_replicas().await.expect("replicas that lag");
-        eprintln!("lag {:?}", t.elapsed());
         let master = &sentinels.servers()[sentinels.master().await.expect("a master")];
         let replicated = heads(master, &config).await;
         confirm_everywhere(&load).await;
-        eprintln!("confirmed {:?}", t.elapsed());
         let old = sentinels.kill_master().await.expect("a master");
         let new = sentinels.wait_master_after(old).await.expect("another master");
         let is_lossy = lacks_what_came_behind(&sentinels.servers()[new], &config, &replicated).await;
-        eprintln!("new {:?}", t.elapsed());
         lossy += usize::from(is_lossy);
         load.flows().await;
-        eprintln!("flows {:?}", t.elapsed());
         sentinels.servers()[old].start().await.expect("the old master starts as a replica");
-        if let Err(e) = sentinels.relink_replicas().await {
-            for s in [old, new] {
-                let log = std::fs::read_to_string(sentinels.servers()[s].folder().join("log")).unwrap();
-                eprintln!("LOG {s} {}:\n{log}", sentinels.servers()[s].port());
-            }
-            panic!("{e}");
-        }
+        sentinels.relink_replicas().await.expect("a replica");
         sentinels.servers()[old].wait_caught_up(&sentinels.servers()[new]).await.expect("a replica");
-        eprintln!("relinked {:?}", t.elapsed());
-        eprintln!("failover {failover} of {failovers}, {lossy} lost what was confirmed");
+        // Kept by the test harness, unless many are asked for and somebody looks on.
+        println!("failover {failover} of {failovers}, {lossy} lost what was confirmed");
     }
     let verdict = settle(load, &sentinels, &config).await;
     assert!(2 * lossy >= failovers, "only {lossy} of {failovers} failovers lost what was confirmed");

@@ -1,8 +1,11 @@
 //! Servers that all cases of a file share, each with an app and a user of its own.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -63,6 +66,22 @@ impl<S: ServerSet> Shared<S> {
         }
     }
 
+    /// Makes it look as if the streams of an app had been opened on other servers.
+    async fn change_identity(&self, app: &str) {
+        for master in self.masters() {
+            for meta in keys(master, &format!("*:{{{app}:*:meta")).await {
+                let fields = master.command(&["HGETALL", &meta]).await.expect("the server obeys");
+                let fields: HashMap<String, String> = redis::from_redis_value(fields).expect("a hash");
+                for (stream, opened) in fields.iter().filter(|(name, _)| *name != "layout") {
+                    let words: Vec<&str> = opened.split(' ').collect();
+                    let [epoch, _, after, since] = words[..] else { panic!("{opened}") };
+                    let opened = [epoch, "another", after, since].join(" ");
+                    master.command(&["HSET", &meta, stream, &opened]).await.expect("the server obeys");
+                }
+            }
+        }
+    }
+
     /// Lets the user of an app log in with a password alone, or with `nopass` anyhow.
     async fn set_password(&self, app: &str, rule: &str) {
         for server in self.0.servers() {
@@ -82,13 +101,20 @@ impl<S: ServerSet> Servers for Shared<S> {
 
     /// Those that concern one app alone. What befalls whole servers has tests of its own.
     fn can(&self, fault: Fault) -> bool {
-        matches!(fault, Fault::CutLinks | Fault::Flush | Fault::Trim | Fault::Refuse | Fault::Accept)
+        matches!(
+            fault,
+            Fault::CutLinks | Fault::Restart | Fault::Flush | Fault::Trim | Fault::Refuse | Fault::Accept
+        )
     }
 
     fn inject<'a>(&'a self, app: &'a str, fault: Fault) -> BoxFuture<'a, ()> {
         async move {
             match fault {
                 Fault::CutLinks => self.cut_links(app).await,
+                Fault::Restart => {
+                    self.change_identity(app).await;
+                    self.cut_links(app).await;
+                }
                 Fault::Flush => {
                     for master in self.masters() {
                         let keys = keys(master, &format!("*:{{{app}:*")).await;
