@@ -20,6 +20,7 @@ mod idle;
 mod liveness;
 mod outages;
 mod readers;
+mod replication;
 mod restarts;
 mod retention;
 mod retries;
