@@ -114,6 +114,8 @@ impl Inner {
             self.lane(stream).queue.with(|queue| queue.request_probe());
         }
         self.update(stream, |status| status.opened(is_filled, now));
+        // Only who waits is told: reception has waited as long as its own delays said.
+        self.lane(stream).is_back.notify_waiters();
         Ok(hole)
     }
 

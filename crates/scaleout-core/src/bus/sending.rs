@@ -114,7 +114,7 @@ impl Inner {
         }
     }
 
-    /// Waits before the next attempt, while what waited for too long expires.
+    /// Waits before the next attempt, while what waited for too long expires; no longer once reception works again.
     async fn back_off(&self, stream: StreamIndex, delay: Duration) {
         let lane = self.lane(stream);
         let until = tokio::time::Instant::now() + delay;
@@ -126,7 +126,11 @@ impl Inner {
             self.resolved();
             let next = deadline.map_or(until, |deadline| until.min(self.started + deadline));
             // An attempt that was dropped meanwhile needs no more waiting, but the store does.
-            sleep_until(next).await;
+            tokio::select! {
+                biased;
+                () = lane.is_back.notified() => return,
+                () = sleep_until(next) => {}
+            }
             if next == until {
                 return;
             }
