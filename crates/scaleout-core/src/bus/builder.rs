@@ -142,8 +142,8 @@ impl BusBuilder {
                 interest: Notify::new(),
                 queue: SharedQueue::new(queue),
                 wake_sender: Notify::new(),
-                is_back: Notify::new(),
                 abandon_attempt: Notify::new(),
+                opened: Notify::new(),
                 store: Mutex::new(Ring { store, budgeted: 0 }),
             }
         };

@@ -94,10 +94,10 @@ struct Lane {
     queue: SharedQueue,
     /// Tells the sending task that there may be something to do.
     wake_sender: Notify,
-    /// Tells the sending task that the store is back, so that it need not wait any longer before it tries again.
-    is_back: Notify,
     /// Tells the sending task to drop its running attempt.
     abandon_attempt: Notify,
+    /// Tells the sending task that reception opened, so that it need not wait before its next attempt.
+    opened: Notify,
     store: Mutex<Ring>,
 }
 
