@@ -1,6 +1,6 @@
 //! Opening: every stream of a group gets into an epoch of the store's very history.
 
-use redis::Value;
+use redis::{RedisError, Value};
 use scaleout_core::{Error, ErrorKind};
 
 use crate::{error::from_redis, group::Group, link::Link, place::Place, track::Head};
@@ -35,10 +35,19 @@ pub(crate) async fn open(group: &Group, link: &Link) -> Result<Vec<Head>, Error>
         let known = lane.known();
         command.arg(lane.stream.0).arg(known.seen.epoch).arg(known.seen.id).arg(known.used).arg(known.forked);
     }
-    let answer = link.query(&command).await.map_err(|error| {
-        group.places.note(&error);
-        from_redis(error, doing, config)
-    })?;
+    let answer = match link.query(&command).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            group.places.note(&error);
+            let doing = match failed_call(&error) {
+                Some(call) => format!("{doing} ({})", call.to_ascii_lowercase()),
+                None => doing.to_owned(),
+            };
+            let key = if is_wrong_type(&error) { wrong_key(group, link).await } else { None };
+            let doing = key.map_or(doing, |key| format!("opening the streams in Redis: {key}"));
+            return Err(from_redis(error, &doing, config));
+        }
+    };
     let malformed = || Error::new(ErrorKind::Unsupported, format!("{doing}: the answer has an unknown form"));
     let Value::Array(values) = answer else { return Err(malformed()) };
     let text = |value: &Value| -> Result<String, Error> {
@@ -72,4 +81,47 @@ pub(crate) async fn open(group: &Group, link: &Link) -> Result<Vec<Head>, Error>
         heads.push(Head { last, after });
     }
     Ok(heads)
+}
+
+/// The command of the script that a server says has failed; it tells the line, and seldom the command.
+fn failed_call(error: &RedisError) -> Option<&'static str> {
+    let text = error.detail()?.split_once("user_script:")?.1;
+    let digits = text.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(text.len());
+    let line = text[..digits].parse::<usize>().ok()?.checked_sub(1)?;
+    let call = OPEN.lines().nth(line)?.split_once("redis.call('")?.1;
+    call.split('\'').next()
+}
+
+fn is_wrong_type(error: &RedisError) -> bool {
+    error.code() == Some("WRONGTYPE")
+}
+
+/// The key that holds what no node wrote, where it is one that every opening uses.
+async fn wrong_key(group: &Group, link: &Link) -> Option<String> {
+    let ask = |name: &str, key: &str| redis::cmd(name).arg(key).take();
+    let meta = group.keys.meta();
+    let mut asks = vec![(ask("HGET", &meta).arg("layout").take(), meta)];
+    asks.extend(group.lanes.iter().map(|lane| (ask("XLEN", &lane.key), lane.key.clone())));
+    for (ask, key) in asks {
+        if link.query(&ask).await.is_err_and(|error| is_wrong_type(&error)) {
+            return Some(key);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_failed_is_known_by_its_line() {
+        let at = OPEN.lines().position(|line| line.contains("'HGETALL'")).expect("a call") + 1;
+        let text = format!("can't run this command script: 0a1b, on @user_script:{at}.");
+        let error = |text: &str| redis::make_extension_error("NOPERM".into(), Some(text.into()));
+        assert_eq!(failed_call(&error(&text)), Some("HGETALL"));
+        for other in ["on @user_script:0.", "on @user_script:1.", "on @user_script:9999", "no script"] {
+            assert_eq!(failed_call(&error(other)), None, "{other}");
+        }
+    }
 }

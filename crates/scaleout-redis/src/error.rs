@@ -122,7 +122,11 @@ impl Class {
             "BUSY" => transient("the server is busy with somebody's script"),
             "NOSCRIPT" => transient("the server has forgotten a script"),
             "UNBLOCKED" => transient("the server ended the blocking read"),
-            "EXECABORT" => transient("the transaction was discarded"),
+            // Of EXEC itself: "Transaction discarded because of: NOPERM this user has …".
+            "EXECABORT" => match detail.split_once("because of: ").and_then(|(_, why)| why.split_once(' ')) {
+                Some((code, detail)) => Self::of_answer(code, detail),
+                None => transient("the transaction was discarded"),
+            },
             "NOAUTH" => Self::new(ErrorKind::Unauthorized, "the server wants a password, and none is set"),
             "WRONGPASS" => Self::new(ErrorKind::Unauthorized, "the server refuses the user or the password"),
             "DENIED" => Self::new(

@@ -161,9 +161,9 @@ impl Lane {
         lock(&self.retention).untold_floor(Instant::now())
     }
 
-    /// Whether the stream holds so much too much that the server should be told at once.
-    pub(crate) fn is_trim_due(&self) -> bool {
-        lock(&self.retention).is_due()
+    /// Whether the server should be told soon.
+    pub(crate) fn is_overfull(&self) -> bool {
+        lock(&self.retention).is_urgent()
     }
 }
 

@@ -90,8 +90,8 @@ struct Reception {
 enum Beat {
     /// The greatest epoch of the group in the store.
     Epoch(Option<u64>),
-    /// The server is not the master any more.
-    Demoted(Error),
+    /// The server is not the master any more, or refuses to tell.
+    Unfit(Error),
     /// Commands do not get through. Sends tell, and a server that is gone ends the read.
     Unknown,
 }
@@ -293,7 +293,7 @@ impl Reader {
                 }
                 taken = some(&mut beat) => match taken {
                     Beat::Epoch(epoch) => self.beat(epoch).await,
-                    Beat::Demoted(error) => return Err(error),
+                    Beat::Unfit(error) => return Err(error),
                     Beat::Unknown => {}
                 },
                 () = some(&mut unblocking) => {}
@@ -311,7 +311,7 @@ impl Reader {
                         from_redis(error, "reading from Redis", &group.config)
                     })?;
                     let entries = self.take(entries_of(answer)?);
-                    if beat.is_none() && group.lanes.iter().any(Lane::is_trim_due) {
+                    if beat.is_none() && group.lanes.iter().any(Lane::is_overfull) {
                         // Those who publish here receive nothing, and trim by a count alone.
                         beat = Some(probe(Arc::clone(&group), true).boxed());
                     }
@@ -447,7 +447,7 @@ async fn probe(group: Arc<Group>, trims: bool) -> Beat {
     }
     match group.stored_epoch(&writer).await {
         Ok(epoch) => Beat::Epoch(epoch),
-        Err(error) if error.is_read_only => Beat::Demoted(error.error),
+        Err(refusal) if refusal.is_read_only || refusal.error.is_fatal() => Beat::Unfit(refusal.error),
         Err(_) => Beat::Unknown,
     }
 }
@@ -460,9 +460,13 @@ async fn trim(group: &Group, writer: &Writer) {
             commands.cmd("XTRIM").arg(&lane.key).arg("MINID").arg("~").arg(floor.to_string());
         }
     }
-    if !commands.is_empty()
-        && let Err(error) = writer.link.run(&commands).await
-    {
+    if commands.is_empty() {
+        return;
+    }
+    let answers = writer.link.run(&commands).await;
+    let refused =
+        answers.and_then(|answers| answers.into_iter().try_for_each(|it| it.extract_error().map(drop)));
+    if let Err(error) = refused {
         // The next one tries again; whatever is wrong with the connection, its next use finds.
         tracing::debug!(%error, "dropping old entries failed");
     }

@@ -10,8 +10,8 @@ use crate::place::Place;
 /// Retention is dropped in this many steps, so that what is remembered stays small.
 const BUCKETS: usize = 64;
 
-/// A stream may hold this part of its bytes too much before it is trimmed out of turn.
-const DUE: usize = 8;
+/// A part of the bytes to keep, by which they may be exceeded before the server is told at once.
+const URGENT_PART: usize = 8;
 
 /// What this node knows of the sizes and ages of a stream's last entries.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Retention {
     floor: Option<Place>,
     /// The last floor that was asked for.
     told: Option<Place>,
-    /// Bytes that the floor has passed since.
+    /// Bytes that have to go since then.
     untold_bytes: usize,
 }
 
@@ -80,9 +80,9 @@ impl Retention {
         self.floor
     }
 
-    /// Whether so much has to go that it cannot wait for whoever asks next.
-    pub(crate) fn is_due(&self) -> bool {
-        self.untold_bytes > self.max_bytes / DUE
+    /// Whether so much has to go that the server should be told soon.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.untold_bytes > self.max_bytes / URGENT_PART
     }
 
     /// The same, if it was not asked for before.
@@ -130,6 +130,22 @@ mod tests {
     }
 
     #[test]
+    fn a_surplus_that_the_server_was_not_told_of_becomes_urgent() {
+        let (mut retention, now) = (Retention::new(6_400, AGE), Instant::now());
+        let mut next = 0;
+        for _ in 0..3 {
+            let first = next;
+            while !retention.is_urgent() {
+                retention.note(place(next), 100, now);
+                next += 1;
+            }
+            assert!(next - first >= 8 && next <= 64 + first + 10, "{first} to {next}");
+            assert!(retention.untold_floor(now).is_some());
+            assert!(!retention.is_urgent());
+        }
+    }
+
+    #[test]
     fn what_is_too_old_goes_but_the_newest_stays() {
         let (mut retention, start) = (Retention::new(1 << 20, AGE), Instant::now());
         for id in 0..10 {
@@ -140,21 +156,6 @@ mod tests {
         assert!((4..=6).contains(&floor.id), "{floor:?}");
         let floor = retention.floor(start + 10 * AGE).expect("all but the newest are too old");
         assert_eq!(floor, place(9));
-    }
-
-    #[test]
-    fn what_nobody_asks_for_becomes_due() {
-        let (mut retention, now) = (Retention::new(6_400, AGE), Instant::now());
-        for id in 0..72 {
-            retention.note(place(id), 100, now);
-            assert!(!retention.is_due(), "{id}");
-        }
-        for id in 72..76 {
-            retention.note(place(id), 100, now);
-        }
-        assert!(retention.is_due());
-        assert!(retention.untold_floor(now).is_some());
-        assert!(!retention.is_due());
     }
 
     #[test]

@@ -1,9 +1,15 @@
 //! The conformance suite on one real Redis server.
 
+#[path = "support/log.rs"]
+mod log;
+#[path = "support/nodes.rs"]
+mod nodes;
+#[path = "support/standalone.rs"]
+mod standalone;
 mod support;
 
-use scaleout_testkit::conformance_tests;
+use scaleout_testkit::{conformance_tests, servers::RedisServer};
 
-use self::support::Standalone;
+use self::standalone::Standalone;
 
-conformance_tests!(Standalone::start().await);
+conformance_tests!(Standalone::start(RedisServer::builder(), |config| config).await);

@@ -1,7 +1,8 @@
 //! The conformance suite: one public function per contract rule and per promise of the bus.
 //!
 //! A case gets a [`Fixture`] of its own, panics where the rule is broken, and answers [`Missing`] where the fixture
-//! cannot put it to the test. [`conformance_tests!`](crate::conformance_tests) makes each a test; [`cases`] lists them.
+//! cannot put it to the test. [`conformance_tests!`](crate::conformance_tests) makes each a test, [`run_all`] makes one
+//! of all; [`cases`] lists them.
 //!
 //! Cases never sleep to see whether something happens: they wait for an event, for [`Fixture::patience`] at most, and
 //! show that something did *not* happen by something later that did.
@@ -21,7 +22,10 @@ mod tools;
 
 use std::{env, io::Write};
 
-use futures_util::future::BoxFuture;
+use futures_util::{
+    future::BoxFuture,
+    stream::{self, StreamExt},
+};
 use scaleout_core::Capabilities;
 
 use crate::fixture::{Fixture, Need};
@@ -70,6 +74,34 @@ pub async fn run(case: Case, fixture: &dyn Fixture) {
     assert!(!is_refused, "{name} was skipped for want of {need}, and SCALEOUT_TEST_REQUIRE demands it");
     // Past the test harness, which would keep it to itself: a skipped case passes.
     let _ = writeln!(std::io::stderr(), "SKIPPED: {name}, for want of {need}");
+}
+
+/// Runs all cases as one test, `at_once` of them at a time: for a store that is slow to start, which they share.
+///
+/// The environment variable `SCALEOUT_TEST_CASE` narrows the run to cases whose names hold it.
+///
+/// # Panics
+/// With the names of the cases that failed, as [`run`] says; what each has to say is printed as it fails.
+pub async fn run_all<F, M>(at_once: usize, fixture: impl Fn() -> M)
+where
+    F: Fixture,
+    M: Future<Output = F> + Send + 'static,
+{
+    let wanted = env::var("SCALEOUT_TEST_CASE").unwrap_or_default();
+    let outcomes = cases().into_iter().filter(|case| case.name.contains(&wanted)).map(|case| {
+        let fixture = fixture();
+        async move {
+            // In a task, so that a case that panics leaves the others alone.
+            let outcome = tokio::spawn(async move { run(case, &fixture.await).await }).await;
+            outcome.is_err().then_some(case.name)
+        }
+    });
+    let failed: Vec<_> = stream::iter(outcomes)
+        .buffer_unordered(at_once)
+        .filter_map(|failed| async move { failed })
+        .collect()
+        .await;
+    assert!(failed.is_empty(), "these cases failed: {}", failed.join(", "));
 }
 
 fn is_expected(fixture: &dyn Fixture, need: Need) -> bool {

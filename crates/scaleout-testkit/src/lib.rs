@@ -4,7 +4,10 @@ pub mod checker;
 pub mod conformance;
 pub mod faulty;
 pub mod fixture;
+pub mod load;
 pub mod mutants;
+mod observed;
+mod recorder;
 #[cfg(all(unix, feature = "redis-server"))]
 pub mod servers;
 pub mod simulation;

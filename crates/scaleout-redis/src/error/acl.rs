@@ -32,7 +32,6 @@ pub(crate) fn minimal_acl(config: &RedisConfig) -> String {
 
 const COMMANDS: &[&str] = &[
     "info",
-    "client|id",
     // Opening, whose script needs a permission for each command it runs.
     "eval",
     "time",
@@ -53,8 +52,9 @@ const COMMANDS: &[&str] = &[
     "xlen",
     "xrange",
     "xread",
-    "xtrim",
 ];
 
-/// Without these, things work less well: a late copy of a frame may reach fresh nodes, connections have no names.
-const OPTIONAL_COMMANDS: &[&str] = &["client|kill", "client|unblock", "client|setname"];
+/// Without these, things work less well: a late copy of a frame may reach fresh nodes (`client|id`, `client|kill`), a new
+/// reception waits for half of `liveness` at most (`client|unblock`), connections have no names, and where nobody
+/// publishes, old entries stay until somebody does, or the key expires (`xtrim`).
+const OPTIONAL_COMMANDS: &[&str] = &["client|id", "client|kill", "client|unblock", "client|setname", "xtrim"];

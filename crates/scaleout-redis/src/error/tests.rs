@@ -44,6 +44,7 @@ fn answers_are_classified() {
         ("NOSCRIPT No matching script.", Unavailable),
         ("UNBLOCKED client unblocked via CLIENT UNBLOCK", Unavailable),
         ("EXECABORT Transaction discarded because of previous errors.", Unavailable),
+        ("EXECABORT Transaction discarded because of: NOPERM no permissions to run 'exec'", Unauthorized),
         ("ERR max number of clients reached", Unavailable),
         ("ERR something new", Unavailable),
         ("SOMETHING new", Unavailable),

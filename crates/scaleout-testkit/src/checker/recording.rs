@@ -344,7 +344,7 @@ pub fn publish_payload(id: usize, len: usize) -> Bytes {
 
 impl Recording {
     /// The publish that `bytes` were made for, whether or not they are still equal.
-    pub(super) fn publish_of(&self, bytes: &[u8]) -> Option<usize> {
+    pub(crate) fn publish_of(&self, bytes: &[u8]) -> Option<usize> {
         let id = bytes.strip_prefix(b"P\0\0\0")?.get(..8)?;
         let id = usize::try_from(u64::from_be_bytes(id.try_into().ok()?)).ok()?;
         (id < self.publishes.len()).then_some(id)

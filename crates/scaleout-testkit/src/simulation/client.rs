@@ -8,10 +8,13 @@ use tokio::{
     task::JoinHandle,
 };
 
-use scaleout_core::{Bus, Cursor, CursorEntry, GapReason, Received, StreamIndex, Subscription};
+use scaleout_core::{Bus, Cursor, CursorEntry, Received, Subscription};
 
 use super::world::World;
-use crate::checker::{Client, GapItem, HopEntry, HopItem, Item, MessageItem, Reason};
+use crate::{
+    checker::{Client, HopItem, Item},
+    observed::{gap_item, hop_entry, message_item},
+};
 
 /// What a client is told to do.
 pub(super) enum Command {
@@ -237,14 +240,7 @@ impl Reader {
         let (item, cursor) = match received {
             Received::Message(message) => {
                 self.world.lock().yielded[node].messages += 1;
-                let item = MessageItem {
-                    node,
-                    stream: message.stream(),
-                    position: message.position(),
-                    origin: message.node(),
-                    channel: message.channel().to_owned(),
-                    bytes: message.payload().clone(),
-                };
+                let item = message_item(node, &message);
                 let at = item.position;
                 self.world.note(format!(
                     "client {} at node {node}: {:?} on stream {}, ({}, {}, {})",
@@ -258,39 +254,19 @@ impl Reader {
                 (Item::Message(item), message.cursor())
             }
             Received::Gap(gap) => {
-                let reason = reason(gap.reason());
+                let item = gap_item(node, at, &gap);
+                let reason = item.reason;
                 {
                     let mut state = self.world.lock();
                     *state.yielded[node].gaps_of(reason) += 1;
                     state.coverage.count(format!("gap: {reason:?}"), 1);
                 }
-                let position = match gap.cursor().entry(gap.stream()) {
-                    Some(CursorEntry::At { position, .. }) => Some(*position),
-                    _ => None,
-                };
-                let item = GapItem { node, at, stream: gap.stream(), reason, frames: gap.frames(), position };
                 self.world.note(format!("client {}: {item:?}", self.name));
                 (Item::Gap(item), gap.cursor())
             }
         };
         shared.items.push(item);
         self.earlier.push((shared.items.len(), cursor));
-    }
-}
-
-fn hop_entry((stream, entry): (StreamIndex, &CursorEntry)) -> HopEntry {
-    match *entry {
-        CursorEntry::At { position, stem } => HopEntry { stream, position: Some(position), stem },
-        CursorEntry::Unpositioned => HopEntry { stream, position: None, stem: None },
-    }
-}
-
-fn reason(reason: GapReason) -> Reason {
-    match reason {
-        GapReason::Lost => Reason::Lost,
-        GapReason::Reset => Reason::Reset,
-        GapReason::Expired => Reason::Expired,
-        GapReason::Lagged => Reason::Lagged,
     }
 }
 

@@ -13,12 +13,14 @@ use scaleout_core::{
 use super::{
     client::{Command, Handle, How},
     faults::{self, Fault, Faults},
-    observed,
     plan::{MAX_PAYLOAD, Plan, node_id},
-    recorder::Recorder,
-    world::{World, Yielded},
+    world::World,
 };
-use crate::checker::{Coverage, NodeRecord, Outcome, Published, Recording, StateSample, publish_payload};
+use crate::{
+    checker::{Coverage, NodeRecord, Outcome, Published, Recording, StateSample, publish_payload},
+    observed::{self, Yielded},
+    recorder::Recorder,
+};
 
 /// What a run leaves.
 pub(super) struct Ended {
@@ -219,7 +221,7 @@ impl Driver {
             Interest::OnDemand => self.plan.opening,
             _ => Duration::ZERO,
         };
-        let recorder = Recorder::new(self.world.store.backplane(), self.world.began, opening);
+        let recorder = Recorder::new(Arc::new(self.world.store.backplane()), self.world.began, opening);
         let builder = Bus::builder(recorder.clone()).config(config.clone()).node(id);
         let bus = (self.build)(builder).start().expect("the settings of a plan are good");
         self.world.lock().yielded.push(Yielded::default());

@@ -9,11 +9,13 @@ use scaleout_core::{CursorEntry, Interest, Role, StreamState, stream_of};
 use super::{
     client::{Command, How},
     driver::{Driver, Ended, Node},
-    observed,
     plan::MAX_LINGER,
+};
+use crate::{
+    checker::{Account, Arrived, Client, End, Item, LogFrame, Outcome, Recording, publish_payload},
+    observed,
     recorder::{content, layout},
 };
-use crate::checker::{Account, Arrived, Client, End, Item, LogFrame, Outcome, Recording, publish_payload};
 
 impl Driver {
     /// Ends all faults, and waits until nothing more happens.

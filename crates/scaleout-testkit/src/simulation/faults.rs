@@ -11,7 +11,8 @@ use scaleout_core::{
     frame::{self, FrameHead},
 };
 
-use super::{recorder::layout, world::World};
+use super::world::World;
+use crate::recorder::layout;
 
 macro_rules! faults {
     ($($(#[doc = $doc:literal])+ $fault:ident = $name:literal,)*) => {

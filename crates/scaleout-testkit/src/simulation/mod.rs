@@ -14,9 +14,7 @@ mod client;
 mod driver;
 mod ending;
 mod faults;
-mod observed;
 mod plan;
-mod recorder;
 mod world;
 
 pub use self::faults::Fault;

@@ -4,9 +4,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use scaleout_core::{Error, ErrorKind, MemoryStore};
+use scaleout_core::{Error, MemoryStore};
 
-use crate::checker::{Coverage, Outcome, Published, Reason};
+use crate::{
+    checker::{Coverage, Outcome, Published},
+    observed::{Yielded, outcome_of},
+};
 
 /// The record of a run; a cheap clone.
 #[derive(Clone)]
@@ -23,20 +26,6 @@ pub(super) struct State {
     pub(super) coverage: Coverage,
     /// What the subscriptions of each node yielded.
     pub(super) yielded: Vec<Yielded>,
-}
-
-/// What the subscriptions of one node yielded.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Yielded {
-    pub(super) messages: u64,
-    /// By [`Reason`].
-    pub(super) gaps: [u64; 4],
-}
-
-impl Yielded {
-    pub(super) fn gaps_of(&mut self, reason: Reason) -> &mut u64 {
-        &mut self.gaps[reason as usize]
-    }
 }
 
 impl World {
@@ -60,14 +49,7 @@ impl World {
 
     /// Writes down how a publish ended; asks the store whether it is there.
     pub(super) fn resolved(&self, id: usize, result: &Result<(), Error>) {
-        let outcome = match result {
-            Ok(()) => Outcome::Ok,
-            Err(error) => match error.kind() {
-                ErrorKind::Unconfirmed => Outcome::Unconfirmed,
-                kind => Outcome::Refused(kind),
-            },
-        };
-        self.ended(id, outcome);
+        self.ended(id, outcome_of(result));
     }
 
     pub(super) fn ended(&self, id: usize, outcome: Outcome) {

@@ -15,8 +15,7 @@ use futures_util::{
 };
 
 use scaleout_core::{
-    AppName, Backplane, Capabilities, Error, ErrorKind, Event, FrameId, MemoryBackplane, NodeId, Start,
-    StreamIndex,
+    AppName, Backplane, Capabilities, Error, ErrorKind, Event, FrameId, NodeId, Start, StreamIndex,
     frame::{Frame, Layout},
 };
 use tokio::{
@@ -28,8 +27,8 @@ use crate::checker::{Arrival, ArrivalKind, Content, FrameContent};
 
 /// A node's connection, with a record of what it yielded.
 #[derive(Debug, Clone)]
-pub(super) struct Recorder {
-    inner: MemoryBackplane,
+pub(crate) struct Recorder {
+    inner: Arc<dyn Backplane>,
     began: Instant,
     /// What it takes to open a reception.
     opening: Duration,
@@ -39,18 +38,18 @@ pub(super) struct Recorder {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Record {
-    pub(super) arrivals: Vec<Arrival>,
+pub(crate) struct Record {
+    pub(crate) arrivals: Vec<Arrival>,
     /// The streams with a reception.
-    pub(super) receiving: BTreeSet<StreamIndex>,
+    pub(crate) receiving: BTreeSet<StreamIndex>,
     /// Whether its receptions are held back.
     held: bool,
     /// Frames that are still to arrive with a broken byte.
-    pub(super) to_break: usize,
+    pub(crate) to_break: usize,
     /// Frames that this node cannot read, nor any copy of them.
     broken: BTreeSet<(StreamIndex, NodeId, u64)>,
     /// Sends answered `Rewound`.
-    pub(super) rewound: u64,
+    pub(crate) rewound: u64,
 }
 
 impl Record {
@@ -64,17 +63,17 @@ impl Record {
 }
 
 impl Recorder {
-    pub(super) fn new(inner: MemoryBackplane, began: Instant, opening: Duration) -> Self {
+    pub(crate) fn new(inner: Arc<dyn Backplane>, began: Instant, opening: Duration) -> Self {
         Self { inner, began, opening, record: Arc::default(), released: Arc::default() }
     }
 
     /// What was written down so far.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Record> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Holds its receptions back, as a slow or stalled link does, or lets them go.
-    pub(super) fn hold(&self, held: bool) {
+    pub(crate) fn hold(&self, held: bool) {
         self.lock().held = held;
         if !held {
             self.released.notify_waiters();
@@ -193,12 +192,12 @@ fn broken(bytes: &Bytes) -> Bytes {
 }
 
 /// The layout of all nodes of a run.
-pub(super) fn layout(stream_count: NonZeroU16) -> Layout {
+pub(crate) fn layout(stream_count: NonZeroU16) -> Layout {
     Layout { app: AppName::default().hash(), stream_count }
 }
 
 /// What a payload carries.
-pub(super) fn content(bytes: &Bytes, layout: &Layout) -> Content {
+pub(crate) fn content(bytes: &Bytes, layout: &Layout) -> Content {
     if bytes.is_empty() {
         return Content::Empty;
     }

@@ -1,12 +1,77 @@
-//! A bus's own figures beside what the run saw.
+//! What a run sees of buses, written down for the checker: items, outcomes, and a bus's own figures beside them.
 
-use scaleout_core::{Bus, BusConfig, Counters, ErrorKind, StreamIndex};
+use std::time::Duration;
 
-use super::world::Yielded;
-use crate::checker::{Account, Arrival, ArrivalKind, Arrived, Coverage, Outcome, Published, Reason, Sample};
+use scaleout_core::{
+    Bus, BusConfig, Counters, CursorEntry, Error, ErrorKind, Gap, GapReason, Message, StreamIndex,
+};
+
+use crate::checker::{
+    Account, Arrival, ArrivalKind, Arrived, Coverage, GapItem, HopEntry, MessageItem, Outcome, Published,
+    Reason, Sample,
+};
+
+/// What the subscriptions of one node yielded.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Yielded {
+    pub(crate) messages: u64,
+    /// By [`Reason`].
+    pub(crate) gaps: [u64; 4],
+}
+
+impl Yielded {
+    pub(crate) fn gaps_of(&mut self, reason: Reason) -> &mut u64 {
+        &mut self.gaps[reason as usize]
+    }
+}
+
+pub(crate) fn message_item(node: usize, message: &Message) -> MessageItem {
+    MessageItem {
+        node,
+        stream: message.stream(),
+        position: message.position(),
+        origin: message.node(),
+        channel: message.channel().to_owned(),
+        bytes: message.payload().clone(),
+    }
+}
+
+pub(crate) fn gap_item(node: usize, at: Duration, gap: &Gap) -> GapItem {
+    let position = match gap.cursor().entry(gap.stream()) {
+        Some(CursorEntry::At { position, .. }) => Some(*position),
+        _ => None,
+    };
+    GapItem { node, at, stream: gap.stream(), reason: reason(gap.reason()), frames: gap.frames(), position }
+}
+
+pub(crate) fn hop_entry((stream, entry): (StreamIndex, &CursorEntry)) -> HopEntry {
+    match *entry {
+        CursorEntry::At { position, stem } => HopEntry { stream, position: Some(position), stem },
+        CursorEntry::Unpositioned => HopEntry { stream, position: None, stem: None },
+    }
+}
+
+fn reason(reason: GapReason) -> Reason {
+    match reason {
+        GapReason::Lost => Reason::Lost,
+        GapReason::Reset => Reason::Reset,
+        GapReason::Expired => Reason::Expired,
+        GapReason::Lagged => Reason::Lagged,
+    }
+}
+
+pub(crate) fn outcome_of(result: &Result<(), Error>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Ok,
+        Err(error) => match error.kind() {
+            ErrorKind::Unconfirmed => Outcome::Unconfirmed,
+            kind => Outcome::Refused(kind),
+        },
+    }
+}
 
 /// How much of its budgets a bus uses.
-pub(super) fn budgets(bus: &Bus, config: &BusConfig) -> Vec<Sample> {
+pub(crate) fn budgets(bus: &Bus, config: &BusConfig) -> Vec<Sample> {
     let usage = bus.usage();
     let sample = |what, used: usize, limit: usize| Sample { what, used: used as u64, limit: limit as u64 };
     vec![
@@ -18,7 +83,7 @@ pub(super) fn budgets(bus: &Bus, config: &BusConfig) -> Vec<Sample> {
 }
 
 /// Counters of what a node received and handed out.
-pub(super) fn arrivals(counters: &Counters, arrived: &Arrived, yielded: &Yielded) -> Vec<Account> {
+pub(crate) fn arrivals(counters: &Counters, arrived: &Arrived, yielded: &Yielded) -> Vec<Account> {
     let gaps = |reason: Reason| yielded.gaps[reason as usize];
     vec![
         account("duplicates", counters.duplicates, arrived.copies + arrived.repeated),
@@ -36,7 +101,7 @@ pub(super) fn arrivals(counters: &Counters, arrived: &Arrived, yielded: &Yielded
 }
 
 /// Counters of how the publishes of a node ended.
-pub(super) fn outcomes(counters: &Counters, node: usize, publishes: &[Published]) -> Vec<Account> {
+pub(crate) fn outcomes(counters: &Counters, node: usize, publishes: &[Published]) -> Vec<Account> {
     let ended = |outcome: &dyn Fn(Outcome) -> bool| {
         publishes.iter().filter(|publish| publish.node == node && outcome(publish.outcome)).count() as u64
     };
@@ -52,7 +117,7 @@ pub(super) fn outcomes(counters: &Counters, node: usize, publishes: &[Published]
 }
 
 /// Which rows of the look-up table were met, and how often frames were sent again to a store that forgot them.
-pub(super) fn count_look_ups(counters: &Counters, coverage: &mut Coverage) {
+pub(crate) fn count_look_ups(counters: &Counters, coverage: &mut Coverage) {
     coverage.count("look-up: in ring", counters.lookups_in_ring);
     coverage.count("look-up: older", counters.lookups_older);
     coverage.count("look-up: expired", counters.lookups_expired);
@@ -65,7 +130,7 @@ pub(super) fn count_look_ups(counters: &Counters, coverage: &mut Coverage) {
 }
 
 /// How often a node opened and gave up streams on demand.
-pub(super) fn count_receptions(arrivals: &[Arrival], streams: u16, coverage: &mut Coverage) {
+pub(crate) fn count_receptions(arrivals: &[Arrival], streams: u16, coverage: &mut Coverage) {
     for stream in (0..streams).map(StreamIndex) {
         let count = |counted: fn(&ArrivalKind) -> bool| {
             arrivals.iter().filter(|arrival| arrival.stream == stream && counted(&arrival.kind)).count()
