@@ -20,7 +20,7 @@ use scaleout_testkit::{
 use self::{
     log::log_of,
     support::config_of,
-    traffic::{channels, load_of},
+    traffic::{channels, expect_all, load_of},
 };
 
 const STREAMS: u16 = 4;
@@ -129,7 +129,7 @@ async fn no_position_means_two_payloads_whoever_comes_back_first_and_whatever_it
             }
             load.flows().await;
             let log = async |stream| log_of(&replica, &configs[0], stream).await.expect("its streams");
-            load.settle(log).await.expect_good();
+            expect_all(&load.settle(log).await);
         }
     }
 }
@@ -193,6 +193,6 @@ async fn settle(load: Load, sentinels: &RedisSentinels, config: &RedisConfig) ->
     let master = &sentinels.servers()[sentinels.master().await.expect("a master")];
     let log = async |stream| log_of(master, config, stream).await.expect("its streams");
     let verdict = load.settle(log).await;
-    verdict.expect_good();
+    expect_all(&verdict);
     verdict
 }
