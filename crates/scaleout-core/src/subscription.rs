@@ -33,7 +33,17 @@ pub struct Subscription {
     last: Option<StreamIndex>,
     /// Whether `others` has a stream without a position, since it did not open before.
     unpositioned: bool,
+    /// How many items are left of this turn.
+    left: u8,
+    /// Whether the stream of the last item is at its turn: it is listed first, and has more.
+    goes_on: bool,
 }
+
+/// Items that are taken of a stream before another one has its turn, and for one unit of the task's budget.
+///
+/// Reading one is far less work than what a unit is meant for, and a reader that paused within a frame would fall behind
+/// the task that receives. Going from stream to stream costs more than reading an item.
+const TURN: u8 = 32;
 
 /// Wakes a subscription. The stores raise it, the subscription takes what was raised.
 #[derive(Debug, Default)]
@@ -77,7 +87,16 @@ impl Signal {
 impl Subscription {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
         let signal = Arc::new(Signal::default());
-        Self { inner, signal, readers: Box::default(), others: None, last: None, unpositioned: false }
+        Self {
+            inner,
+            signal,
+            readers: Box::default(),
+            others: None,
+            last: None,
+            unpositioned: false,
+            left: 0,
+            goes_on: false,
+        }
     }
 
     /// The next message or gap, `None` once the bus is closed and everything is read.
@@ -109,7 +128,7 @@ impl Subscription {
             self.change_readers(|readers| {
                 readers.remove(at);
             });
-            self.last = None;
+            (self.last, self.goes_on) = (None, false);
             self.note_others();
         }
     }
@@ -195,29 +214,33 @@ impl Subscription {
         self.readers = readers.into_boxed_slice();
     }
 
-    /// Takes the next item of the streams that were raised.
-    fn take_next(&mut self) -> Option<Received> {
+    /// Takes the next item of the streams that were raised into `item`, if there is one.
+    #[inline]
+    fn take_next(&mut self, item: &mut Option<Received>) {
         loop {
             // Nobody else takes streams from the list, so that the first one may stay there while it is read.
-            let (stream, is_only) = {
-                let raised = self.signal.lock();
-                (*raised.streams.first()?, raised.streams.len() == 1)
+            let stream = match self.last {
+                Some(last) if self.goes_on => last,
+                _ => {
+                    let Some(&stream) = self.signal.lock().streams.first() else { return };
+                    stream
+                }
             };
             let at = self.readers.binary_search_by_key(&stream, |(stream, _)| *stream);
-            let (item, more) = match at {
-                Ok(at) => self.inner.ring(stream).read(self.readers[at].1),
-                Err(_) => (None, false),
+            let more = match at {
+                Ok(at) => self.inner.ring(stream).read(self.readers[at].1, item),
+                Err(_) => false,
             };
-            match (more, is_only) {
-                (true, true) => {}
-                (true, false) => self.signal.lock().streams.rotate_left(1),
-                (false, _) => {
-                    self.signal.lock().streams.remove(0);
-                }
+            self.goes_on = more && item.is_some() && self.left > 1;
+            if !more {
+                self.signal.lock().streams.remove(0);
+            } else if !self.goes_on {
+                self.signal.lock().streams.rotate_left(1);
             }
-            if let Some(mut item) = item {
-                self.complete(stream, &mut item);
-                return Some(item);
+            if let Some(item) = item {
+                self.left = self.left.saturating_sub(1);
+                self.complete(stream, item);
+                return;
             }
         }
     }
@@ -260,11 +283,21 @@ impl Stream for Subscription {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Received>> {
         // Reading is only memory: without a budget a busy stream would keep the task from everything else.
-        let budget = std::task::ready!(tokio::task::coop::poll_proceed(cx));
+        let budget = match self.left {
+            0 => Some(std::task::ready!(tokio::task::coop::poll_proceed(cx))),
+            _ => None,
+        };
+        if budget.is_some() {
+            self.left = TURN;
+        }
+        let mut item = None;
         loop {
-            if let Some(received) = self.take_next() {
-                budget.made_progress();
-                return Poll::Ready(Some(received));
+            self.take_next(&mut item);
+            if item.is_some() {
+                if let Some(budget) = budget {
+                    budget.made_progress();
+                }
+                return Poll::Ready(item);
             }
             let mut raised = self.signal.lock();
             if !raised.streams.is_empty() {
@@ -272,7 +305,9 @@ impl Stream for Subscription {
             }
             let idle = self.readers.is_empty() && !self.inner.wake_at_close(cx.waker());
             if raised.closed || idle {
-                budget.made_progress();
+                if let Some(budget) = budget {
+                    budget.made_progress();
+                }
                 return Poll::Ready(None);
             }
             if raised.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {

@@ -28,6 +28,8 @@ pub(crate) struct Group {
     pub(crate) arrivals: Mutex<Arrivals>,
     /// Tells the reader that there is a new reception, room in one that was slow, one less, or the end.
     pub(crate) changed: Arc<Notify>,
+    /// Tells whoever waits before its next attempt to connect that another one succeeded.
+    pub(crate) reachable: Notify,
     closed: AtomicBool,
     /// Tells sends of the end.
     closing: Notify,
@@ -76,6 +78,7 @@ impl Group {
             writer: tokio::sync::Mutex::default(),
             arrivals: Mutex::default(),
             changed: Arc::default(),
+            reachable: Notify::new(),
             closed: AtomicBool::new(false),
             closing: Notify::new(),
         }

@@ -15,7 +15,7 @@ use futures_util::{
 };
 use redis::{Cmd, RedisError, Value};
 use scaleout_core::{Backoff, Error, Event, Start, StreamIndex};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::{
     entries::{Read, entries_of},
@@ -38,6 +38,9 @@ const ANSWER_BYTES: usize = 1 << 20;
 
 /// What an entry is taken to hold before any was seen: many streams at once must not make an answer of gigabytes.
 const FIRST_ENTRY_BYTES: usize = 4 << 10;
+
+/// An answer with so many entries at most came as soon as it could.
+const FEW_ENTRIES: usize = 2;
 
 /// After how many looks at an idle server what is too old is dropped by a node that does not publish.
 const TRIM_BEATS: u32 = 4;
@@ -199,11 +202,20 @@ impl Reader {
         !self.group.arrivals().new.is_empty()
     }
 
-    /// Waits for the next attempt; a new reception does not wait.
+    /// Waits for the next attempt; a new reception does not wait, nor does anybody once the writer is connected.
     async fn pause(&self, until: Instant) {
-        while timeout_at(until, self.group.changed.notified()).await.is_ok() {
-            if self.group.is_closed() || self.has_arrivals() {
-                return;
+        let reachable = self.group.reachable.notified();
+        tokio::pin!(reachable);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.group.changed.notified() => {
+                    if self.group.is_closed() || self.has_arrivals() {
+                        return;
+                    }
+                }
+                () = &mut reachable => return,
+                () = sleep_until(until) => return,
             }
         }
     }
@@ -232,6 +244,8 @@ impl Reader {
     /// Puts receptions on the link that are not yet: looks where the streams stand, and where the new ones begin.
     async fn attach(&mut self, link: &Link) -> Result<(), Error> {
         let heads = open(&self.group, link).await?;
+        // Before anybody hears that the stream is open, and sends.
+        self.group.reached();
         self.look(heads);
         for (lane, receptions) in self.receptions.iter_mut().enumerate() {
             let head = self.heads[lane];
@@ -296,12 +310,18 @@ impl Reader {
                         group.places.note(&error);
                         from_redis(error, "reading from Redis", &group.config)
                     })?;
-                    self.take(entries_of(answer)?);
-                    // Nodes that receive what others only publish have to keep up with them.
+                    let entries = self.take(entries_of(answer)?);
                     if beat.is_none() && group.lanes.iter().any(Lane::is_overfull) {
+                        // Those who publish here receive nothing, and trim by a count alone.
                         beat = Some(probe(Arc::clone(&group), true).boxed());
                     }
-                    // The next read is sent before this one's entries are worked on.
+                    if entries <= FEW_ENTRIES {
+                        // What came alone is delivered before anything else is done.
+                        self.deliver();
+                        tokio::task::yield_now().await;
+                        continue;
+                    }
+                    // Under load, the next read is sent before this one's entries are worked on.
                     if self.all().all(|reception| reception.linked) && !self.has_arrivals() {
                         reading = self.next_read(link);
                         poll_once(&mut reading).await;
@@ -340,8 +360,8 @@ impl Reader {
         Some(Box::pin(maybe_done(query(link.clone(), command).boxed())))
     }
 
-    /// Turns entries into events.
-    fn take(&mut self, read: Vec<Read>) {
+    /// Turns entries into events; tells how many entries there were.
+    fn take(&mut self, read: Vec<Read>) -> usize {
         let now = std::time::Instant::now();
         let (mut bytes, mut count) = (0, 0);
         for Read { key, entries } in read {
@@ -367,6 +387,7 @@ impl Reader {
         if let Some(size) = bytes.checked_div(count) {
             self.entry_bytes = (3 * self.entry_bytes + size) / 4;
         }
+        count
     }
 
     fn deliver(&mut self) {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use scaleout_core::{Backoff, Error};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     epochs::open,
@@ -110,6 +110,7 @@ impl Group {
                 slot.failed = None;
                 slot.backoff.reset();
                 slot.writer = Some(Arc::clone(&writer));
+                self.reachable.notify_waiters();
                 Ok(writer)
             }
             Err(error) => {
@@ -118,6 +119,16 @@ impl Group {
                 Err(error)
             }
         }
+    }
+
+    /// Ends the pauses before attempts to connect: the server is there.
+    pub(crate) fn reached(&self) {
+        // Whoever holds the lock is connecting.
+        if let Ok(mut slot) = self.writer.try_lock() {
+            slot.failed = None;
+            slot.backoff.reset();
+        }
+        self.reachable.notify_waiters();
     }
 
     async fn connect_writer(&self, slot: &WriterSlot) -> Result<Writer, Error> {
@@ -141,7 +152,8 @@ impl Group {
                     if due >= deadline {
                         return Err(error);
                     }
-                    tokio::time::sleep_until(due).await;
+                    // Either way it is tried again.
+                    let _ = timeout_at(due, self.reachable.notified()).await;
                 }
                 result => return result,
             }

@@ -143,6 +143,7 @@ impl BusBuilder {
                 queue: SharedQueue::new(queue),
                 wake_sender: Notify::new(),
                 abandon_attempt: Notify::new(),
+                opened: Notify::new(),
                 store: Mutex::new(Ring { store, budgeted: 0 }),
             }
         };

@@ -96,6 +96,8 @@ struct Lane {
     wake_sender: Notify,
     /// Tells the sending task to drop its running attempt.
     abandon_attempt: Notify,
+    /// Tells the sending task that reception opened, so that it need not wait before its next attempt.
+    opened: Notify,
     store: Mutex<Ring>,
 }
 

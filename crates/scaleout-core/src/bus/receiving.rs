@@ -114,6 +114,7 @@ impl Inner {
             self.lane(stream).queue.with(|queue| queue.request_probe());
         }
         self.update(stream, |status| status.opened(is_filled, now));
+        self.lane(stream).opened.notify_waiters();
         Ok(hole)
     }
 
@@ -150,6 +151,11 @@ impl Inner {
                 self.tell_hole(stream, hole).await;
                 if left == Notified::More {
                     self.notify_rest(stream, &mut appended).await;
+                }
+                if appended.has_readers() {
+                    // Readers that share this thread go on before the next frame, which would take this one out of
+                    // the processor's caches, and in the end out of the ring.
+                    tokio::task::yield_now().await;
                 }
             }
             Taken::Blank { blank, hole } => {

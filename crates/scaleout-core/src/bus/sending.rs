@@ -17,6 +17,15 @@ use crate::{
 /// How long to wait after an error that somebody must mend.
 const FATAL_DELAY: Duration = Duration::from_secs(60);
 
+/// What ended a wait before the next attempt.
+#[derive(Debug, PartialEq, Eq)]
+enum Waited {
+    /// The time was over.
+    Delay,
+    /// Reception opened, so that the store is there.
+    Opened,
+}
+
 pub(super) async fn run(inner: Arc<Inner>, stream: StreamIndex) {
     let seed = inner.node.0 as u64 ^ (u64::from(stream.0) << 1 | 1);
     let mut backoff = Backoff::new(inner.config.min_backoff, inner.config.max_backoff, seed);
@@ -42,7 +51,9 @@ pub(super) async fn run(inner: Arc<Inner>, stream: StreamIndex) {
                 let delay = if error.is_fatal() { FATAL_DELAY } else { backoff.next_delay() };
                 inner.counters.faults.add(1);
                 inner.update(stream, |status| status.send_failed(error));
-                inner.back_off(stream, delay).await;
+                if inner.back_off(stream, delay).await == Waited::Opened {
+                    backoff.reset();
+                }
             }
             Finished::Accepted
             | Finished::Repaired
@@ -114,10 +125,12 @@ impl Inner {
         }
     }
 
-    /// Waits before the next attempt, while what waited for too long expires.
-    async fn back_off(&self, stream: StreamIndex, delay: Duration) {
+    /// Waits before the next attempt, while what waited for too long expires; not on when the store is there again.
+    async fn back_off(&self, stream: StreamIndex, delay: Duration) -> Waited {
         let lane = self.lane(stream);
         let until = tokio::time::Instant::now() + delay;
+        let opened = lane.opened.notified();
+        tokio::pin!(opened);
         loop {
             let deadline = lane.queue.with(|queue| {
                 queue.expire(self.now());
@@ -126,9 +139,13 @@ impl Inner {
             self.resolved();
             let next = deadline.map_or(until, |deadline| until.min(self.started + deadline));
             // An attempt that was dropped meanwhile needs no more waiting, but the store does.
-            sleep_until(next).await;
+            tokio::select! {
+                biased;
+                () = &mut opened => return Waited::Opened,
+                () = sleep_until(next) => {}
+            }
             if next == until {
-                return;
+                return Waited::Delay;
             }
         }
     }

@@ -95,7 +95,7 @@ impl Lane {
 
     fn read(&mut self) -> Vec<String> {
         let mut got = Vec::new();
-        while let Some(item) = self.store.read(self.reader).0 {
+        while let Some(item) = self.store.read_item(self.reader) {
             got.push(match item {
                 Received::Message(message) => String::from_utf8(message.payload().to_vec()).unwrap(),
                 Received::Gap(gap) => match gap.frames() {
@@ -284,14 +284,14 @@ fn a_broken_link_reaches_up_to_the_payload_behind_it() {
     lane.inbox.payload(&mut lane.store, NOW, PayloadId(13), frame(1, 3, 2));
     lane.store.release_waiting(&mut Vec::new());
     assert_eq!(lane.read(), ["lost", "1.3"]);
-    assert!(waits.into_iter().all(|reader| matches!(lane.store.read(reader).0, Some(Received::Gap(_)))));
+    assert!(waits.into_iter().all(|reader| matches!(lane.store.read_item(reader), Some(Received::Gap(_)))));
     // Where it breaks into a new epoch, also in that.
     let waits =
         lane.resume(&CursorEntry::At { position: Position::behind(Epoch(2), PayloadId(4)), stem: None });
     assert_eq!(lane.open(2, Some((1, 13)), (2, Some(5)), false), Ok(true));
     assert_eq!(lane.read(), ["lost"]);
     assert_eq!(lane.take(7, &frame(2, 1, 0)), outcome("frame", &["2.1"]));
-    assert!(matches!(lane.store.read(waits).0, Some(Received::Gap(_))));
+    assert!(matches!(lane.store.read_item(waits), Some(Received::Gap(_))));
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn a_broken_link_without_replay_skips_to_the_head() {
         lane.take(6, &frame(2, 1, 0));
         for (entry, told) in [(cursor, 0), (at(5, Position::WHOLE), 0), (at(4, Position::WHOLE), 1)] {
             let reader = lane.resume(&entry);
-            let gaps = std::iter::from_fn(|| lane.store.read(reader).0).count();
+            let gaps = std::iter::from_fn(|| lane.store.read_item(reader)).count();
             assert_eq!(gaps, told, "{entry:?}: of a node that was not cut off it has missed nothing");
         }
     }

@@ -452,6 +452,13 @@ pub(crate) struct Appended {
     next: (usize, usize),
 }
 
+impl Appended {
+    /// Whether anybody reads it.
+    pub(crate) fn has_readers(&self) -> bool {
+        !self.touched.is_empty()
+    }
+}
+
 /// A channel's first message in a frame.
 #[derive(Debug, Clone, Copy)]
 struct Touched {

@@ -6,9 +6,11 @@ use super::{Entry, Store, pending::Ready, place::Place, reader::ReaderKey};
 use crate::{CursorEntry, Gap, GapReason, Message, Position, Received, mutant::Mutant};
 
 impl Store {
-    /// The next item of a reader, and whether there is more.
-    pub(crate) fn read(&mut self, key: ReaderKey) -> (Option<Received>, bool) {
-        let item = self.next_item(key);
+    /// Puts the next item of a reader into `item`, if there is one; the answer is whether there is more.
+    ///
+    /// Into, since an item is large enough for moving it from one function to the next to cost as much as reading it.
+    pub(crate) fn read(&mut self, key: ReaderKey, item: &mut Option<Received>) -> bool {
+        self.next_item(key, item);
         let holes_end = self.holes_end();
         let reader = &self.readers[key.index()];
         if reader.is_live() && reader.next_hole < holes_end {
@@ -16,21 +18,31 @@ impl Store {
         }
         let reader = &mut self.readers[key.index()];
         reader.signalled = reader.is_pending(holes_end);
-        (item, reader.signalled)
+        reader.signalled
     }
 
-    fn next_item(&mut self, key: ReaderKey) -> Option<Received> {
+    /// The next item of a reader.
+    #[cfg(test)]
+    pub(crate) fn read_item(&mut self, key: ReaderKey) -> Option<Received> {
+        let mut item = None;
+        self.read(key, &mut item);
+        item
+    }
+
+    fn next_item(&mut self, key: ReaderKey, item: &mut Option<Received>) {
         let first = Place::entry(self.first);
         if let Some(told) = self.readers[key.index()].told.take() {
-            return Some(self.gap(key, told.reason, told.frames));
+            *item = Some(self.gap(key, told.reason, told.frames));
+            return;
         }
         let reader = &mut self.readers[key.index()];
         if !reader.is_live() {
-            return None;
+            return;
         }
         if reader.next_hole < self.first_hole {
             reader.next_hole = self.first_hole;
-            return Some(self.gap(key, GapReason::Lost, None));
+            *item = Some(self.gap(key, GapReason::Lost, None));
+            return;
         }
         self.mark_rest(key);
         let reader = &self.readers[key.index()];
@@ -41,14 +53,19 @@ impl Store {
             reader.next_hole += 1;
             reader.passed = reader.passed.max(to);
             reader.place = reader.place.max(place);
-            return Some(self.gap(key, GapReason::Lost, frames));
+            *item = Some(self.gap(key, GapReason::Lost, frames));
+            return;
         }
-        let next = next?;
+        let Some(next) = next else { return };
         if next.place < first {
             let gap = self.skip_evicted(key);
-            return if self.mutation.is(Mutant::SwallowLagged) { self.next_item(key) } else { Some(gap) };
+            match self.mutation.is(Mutant::SwallowLagged) {
+                true => self.next_item(key, item),
+                false => *item = Some(gap),
+            }
+            return;
         }
-        let message = self.message_at(next);
+        *item = Some(Received::Message(self.message_at(next)));
         let behind = self.behind(next.place);
         let reader = &mut self.readers[key.index()];
         let is_again = reader.passed == behind;
@@ -57,9 +74,9 @@ impl Store {
             true => Place::entry(next.place.ordinal() + 1),
             false => Place::new(next.place.ordinal(), behind.index),
         };
-        let tenth = message.position.id.0 % 10 == 3;
+        let tenth = behind.id.0 % 10 == 3;
         if tenth && !is_again && self.mutation.is(Mutant::DeliverTwice) {
-            return Some(Received::Message(message));
+            return;
         }
         let channel = self.channels.get_mut(next.channel);
         match channel.place(next.seq + 1) {
@@ -70,9 +87,9 @@ impl Store {
             }
         }
         if tenth && self.mutation.is(Mutant::DropEveryTenth) {
-            return self.next_item(key);
+            *item = None;
+            self.next_item(key, item);
         }
-        Some(Received::Message(message))
     }
 
     /// Marks all channels of a reader that came to the payload whose readers are being notified.
@@ -104,6 +121,7 @@ impl Store {
         Position { epoch: entry.epoch, id: entry.id, index }
     }
 
+    #[inline]
     fn message_at(&self, ready: Ready) -> Message {
         let entry = self.entry(ready.place);
         let index = self.mutated_index(entry, ready.place.index());

@@ -104,7 +104,7 @@ impl Node {
     }
 
     fn read(&mut self, key: ReaderKey) -> Option<Got> {
-        got(self.store.read(key).0)
+        got(self.store.read_item(key))
     }
 
     fn read_all(&mut self, key: ReaderKey) -> Vec<Got> {

@@ -284,6 +284,8 @@ impl Load {
         let stream_count = first.bus.stream_count();
         let deadline = Instant::now() + PATIENCE;
         let (held, ends) = loop {
+            // The log may be long: it is read when clients seem to have read all of it.
+            self.rest(deadline).await;
             let mut held = BTreeMap::new();
             for stream in (0..stream_count.get()).map(StreamIndex) {
                 held.insert(stream, log(stream).await);
@@ -297,6 +299,22 @@ impl Load {
             sleep(POLL).await;
         };
         self.finish(stream_count, &held, ends).await
+    }
+
+    /// Waits until clients move no more.
+    async fn rest(&self, deadline: Instant) {
+        let mut before = Vec::new();
+        while Instant::now() < deadline {
+            let mut cursors = Vec::new();
+            for client in &self.clients {
+                cursors.push(client.cursor().await.to_string());
+            }
+            if cursors == before {
+                return;
+            }
+            before = cursors;
+            sleep(POLL).await;
+        }
     }
 
     async fn ends(&self, held: &BTreeMap<StreamIndex, Vec<Held>>) -> Vec<Vec<End>> {

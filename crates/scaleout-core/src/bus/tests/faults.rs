@@ -65,6 +65,25 @@ async fn an_unreadable_frame_is_told_and_a_foreign_one_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn sending_goes_on_as_soon_as_reception_does() {
+    let store = MemoryStore::default();
+    let config = BusConfig::default()
+        .with_min_backoff(Duration::from_secs(1000))
+        .with_max_backoff(Duration::from_secs(1000));
+    let one = Bus::builder(store.backplane()).config(config).connect().await.unwrap();
+    store.outage(store.streams());
+    let waiting: Vec<_> = ["a", "b", "c", "d", "e"].map(|channel| one.publish(channel, "late")).into();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(one.health().streams.iter().all(|state| !state.is_up()));
+    store.restore(store.streams());
+    let all = futures_util::future::join_all(waiting);
+    let sent =
+        tokio::time::timeout(Duration::from_secs(8), all).await.expect("they do not wait for their delays");
+    assert!(sent.iter().all(Result::is_ok));
+    assert!(one.health().streams.iter().all(StreamState::is_up));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_redelivery_comes_out_once() {
     let store = MemoryStore::default();
     let one = bus(&store).await;

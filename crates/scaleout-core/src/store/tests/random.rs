@@ -310,7 +310,8 @@ impl Pair {
     fn read(&mut self, reader: usize) {
         let (key, signal, raised) = &mut self.keys[reader];
         let due = self.model.due(reader);
-        let (item, more) = self.node.store.read(*key);
+        let mut item = None;
+        let more = self.node.store.read(*key, &mut item);
         signal.take_raised();
         *raised = more;
         match (got(item), due) {
