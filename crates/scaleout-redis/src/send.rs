@@ -118,9 +118,10 @@ impl Group {
         {
             return Ok(*held);
         }
+        let key = self.keys.last(self.lanes[lane].stream.0, epoch);
         let mut command = redis::cmd("HGET");
-        command.arg(self.keys.last(self.lanes[lane].stream.0, epoch)).arg(frame.node.to_string());
-        let doing = "asking Redis what it holds of this node";
+        command.arg(&key).arg(frame.node.to_string());
+        let doing = &format!("asking Redis what {key} holds of this node");
         let guard = Outstanding(Some(writer));
         let answer = writer.link.query(&command).await;
         guard.answered();
@@ -187,22 +188,22 @@ impl Group {
         commands.cmd("HSET").arg(self.keys.last(stream, epoch)).arg(frame.node.to_string()).arg(frame.number);
         commands.cmd("EXEC");
         place.used(epoch);
-        let doing = "appending a frame in Redis";
+        let failed = |error| self.failed(writer, error, &format!("appending a frame to {}", place.key));
         let guard = Outstanding(Some(writer));
         let answers = writer.link.transaction(&commands).await;
         guard.answered();
-        let answers = answers.map_err(|error| self.failed(writer, error, doing))?;
+        let answers = answers.map_err(failed)?;
         let unknown =
-            || Error::new(ErrorKind::Unsupported, format!("{doing}: the answer has an unknown form"));
+            || Error::new(ErrorKind::Unsupported, "appending a frame: the answer has an unknown form");
         let [multi, queued, counted, executed] = <[Value; 4]>::try_from(answers).map_err(|_| unknown())?;
         // The first error tells why; the last only that the transaction was dropped.
         for answer in [multi, queued, counted] {
-            answer.extract_error().map_err(|error| self.failed(writer, error, doing))?;
+            answer.extract_error().map_err(failed)?;
         }
         let results = match executed {
             Value::Array(results) => results,
             other => {
-                other.extract_error().map_err(|error| self.failed(writer, error, doing))?;
+                other.extract_error().map_err(failed)?;
                 return Err(unknown());
             }
         };
@@ -211,11 +212,12 @@ impl Group {
             Ok(Value::Nil) => return Ok(Appended::Refused),
             Ok(id) => id,
             Err(error) if is_older_epoch(&error) => return Ok(Appended::Refused),
-            Err(error) => return Err(self.failed(writer, error, doing)),
+            Err(error) => return Err(failed(error)),
         };
         // The frame is there. Without its number the store could not tell a copy, so that is an error all the same.
         if let Some(Err(error)) = results.next().map(Value::extract_error) {
-            return Err(self.failed(writer, error, doing));
+            let doing = format!("counting a frame in {}", self.keys.last(stream, epoch));
+            return Err(self.failed(writer, error, &doing));
         }
         let id: String = redis::from_redis_value(id).map_err(|_| unknown())?;
         Ok(Appended::At(id.parse().map_err(|_| unknown())?))

@@ -18,7 +18,7 @@ use scaleout_testkit::{
 use self::{
     log::log_of,
     support::config_of,
-    traffic::{channels, load_of},
+    traffic::{channels, expect_all, load_of},
 };
 
 /// As many as groups, so that each stream has a slot of its own.
@@ -134,6 +134,6 @@ async fn settle(load: Load, cluster: &RedisCluster, config: &RedisConfig) -> Ver
         panic!("nobody has stream {stream}");
     };
     let verdict = load.settle(log).await;
-    verdict.expect_good();
+    expect_all(&verdict);
     verdict
 }

@@ -53,6 +53,14 @@ async fn a_key_that_holds_something_else_is_named() {
         assert!(error.to_string().contains(&key), "{error}");
         server.command(&["FLUSHALL"]).await.expect("the server obeys");
     }
+    let config = config_of(&server.url(), "app");
+    messages_arrive(config.clone()).await;
+    let keys = server.command(&["KEYS", "*:last:0:*"]).await.expect("the server obeys");
+    let keys: Vec<String> = redis::from_redis_value(keys).expect("keys");
+    server.command(&["SET", &keys[0], "something else"]).await.expect("the server obeys");
+    let error = refusal(config).await;
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains(&keys[0]), "{error}");
 }
 
 #[tokio::test]
