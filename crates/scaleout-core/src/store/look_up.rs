@@ -135,10 +135,12 @@ impl Store {
                 let is_known = self.origin.is_some_and(|origin| self.is_behind(position, origin));
                 let before = CursorEntry::At { position, stem };
                 if self.is_behind(position, edge) {
+                    let mut passed = position;
                     if !is_known {
                         self.tell(key, Told { reason: GapReason::Lost, frames: None, before });
+                        passed = position.max(self.behind_forgotten(edge));
                     }
-                    self.stand_at(key, self.place_of(position), position);
+                    self.stand_at(key, self.place_of(position), passed);
                     return LookUp::InRing;
                 }
                 let expired = !is_known
@@ -147,7 +149,9 @@ impl Store {
                     });
                 if expired && !self.mutation.is(Mutant::SwallowExpired) {
                     let from = self.normalized(position);
-                    let frames = (self.dense_ids && from.epoch == edge.epoch).then(|| {
+                    // A hole that was forgotten may reach beyond the edge, or be one of numbers, which no ids count.
+                    let is_counted = is_known || self.first_hole == 0;
+                    let frames = (is_counted && self.dense_ids && from.epoch == edge.epoch).then(|| {
                         let end = edge.id.0.saturating_add(edge.is_whole().into());
                         end.saturating_sub(from.id.0)
                     });
@@ -157,11 +161,20 @@ impl Store {
                 let first = Place::entry(self.first);
                 match self.holes.get(self.holes_passed(position)).filter(|hole| hole.place < first) {
                     Some(hole) if !expired => self.stand_at(key, hole.place, position),
-                    _ => self.stand_at(key, first, edge),
+                    _ => self.stand_at(key, first, self.behind_forgotten(edge)),
                 }
                 LookUp::Older { expired }
             }
         }
+    }
+
+    /// The ring's edge, or behind a hole right there that was forgotten: a client that was told of what is missing before
+    /// the ring is not to be told again.
+    fn behind_forgotten(&self, edge: Position) -> Position {
+        let begin = self.entries.front().map(|entry| Position::before(entry.epoch, entry.id));
+        // Of more holes than are remembered, those that are not may lie inside the ring.
+        let at_edge = self.origin.filter(|origin| begin.is_none_or(|begin| *origin <= begin));
+        at_edge.map_or(edge, |origin| origin.max(edge))
     }
 
     /// Makes a gap the next thing a reader is given. One that it was not given yet covers this one too.

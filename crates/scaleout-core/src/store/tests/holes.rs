@@ -179,6 +179,25 @@ fn holes_leave_with_the_time_of_the_ring_and_old_cursors_are_told_of_something()
 }
 
 #[test]
+fn a_forgotten_hole_at_the_rings_edge_is_told_once_and_not_counted_as_less_than_it_was() {
+    for to in [before(4), behind(3)] {
+        let mut node = Node::open(true);
+        (0..2).for_each(|id| node.append(id, &["c"]));
+        node.note_hole(Some(to), None);
+        node.now = Duration::from_secs(601);
+        node.append(4, &["c"]);
+        node.store.expire(node.now, Duration::from_secs(600));
+        for (position, reason) in [(behind(0), GapReason::Expired), (behind(1), GapReason::Lost)] {
+            let (key, _) = node.resume(&["c"], position);
+            assert_eq!(node.read(key), Some(Got::Gap(reason, None)), "how much it was is forgotten");
+            let told = node.position(key);
+            let (again, look_up) = node.resume(&["c"], told);
+            assert_eq!((look_up, node.read_all(again)), (LookUp::InRing, vec![message("c", 4, 0)]));
+        }
+    }
+}
+
+#[test]
 fn more_holes_than_are_remembered_are_told_as_one() {
     let mut node = Node::open(true);
     node.append(0, &["c"]);
