@@ -148,13 +148,9 @@ impl Store {
                         self.gone.may_have_lost(self.channels.hash_of(*channel), position)
                     });
                 if expired && !self.mutation.is(Mutant::SwallowExpired) {
-                    let from = self.normalized(position);
-                    // A hole that was forgotten may reach beyond the edge, or be one of numbers, which no ids count.
+                    // A hole that was forgotten may reach beyond the edge, and nobody knows what was missing in it.
                     let is_counted = is_known || self.first_hole == 0;
-                    let frames = (is_counted && self.dense_ids && from.epoch == edge.epoch).then(|| {
-                        let end = edge.id.0.saturating_add(edge.is_whole().into());
-                        end.saturating_sub(from.id.0)
-                    });
+                    let frames = is_counted.then(|| self.count_to(edge, position)).flatten();
                     self.tell(key, Told { reason: GapReason::Expired, frames, before });
                 }
                 // Of its channels nothing is lost: it stands at the edge, or before a hole that it has to be told of.
@@ -166,6 +162,20 @@ impl Store {
                 LookUp::Older { expired }
             }
         }
+    }
+
+    /// Payloads from a position to the ring's edge, where ids count them all.
+    fn count_to(&self, edge: Position, position: Position) -> Option<u64> {
+        let from = self.normalized(position);
+        // Where only numbers are missing, they are of payloads without ids here, or of those in another hole.
+        let is_of_numbers = |hole: &super::Hole| self.normalized(hole.from) == self.normalized(hole.to);
+        let first = Place::entry(self.first);
+        let holes = self.holes.iter().skip(self.holes_passed(position));
+        let have_ids = !holes.take_while(|hole| hole.place < first).any(is_of_numbers);
+        (have_ids && self.dense_ids && from.epoch == edge.epoch).then(|| {
+            let end = edge.id.0.saturating_add(edge.is_whole().into());
+            end.saturating_sub(from.id.0)
+        })
     }
 
     /// The ring's edge, or behind a hole right there that was forgotten: a client that was told of what is missing before

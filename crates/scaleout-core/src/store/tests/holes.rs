@@ -70,6 +70,23 @@ fn missing_frame_numbers_are_told_to_who_resumes_right_before_them() {
 }
 
 #[test]
+fn where_frame_numbers_are_missing_ids_do_not_count_what_left_the_ring() {
+    let mut node = Node::open(true);
+    (0..2).for_each(|id| node.append(id, &["c"]));
+    node.note_hole(Some(before(2)), Some(5));
+    (2..4).for_each(|id| node.append(id, &["c"]));
+    (0..3).for_each(|_| assert!(node.store.evict()));
+    for (position, frames) in [(behind(0), None), (behind(1), None), (before(2), Some(1))] {
+        let (key, _) = node.resume(&["c"], position);
+        assert_eq!(
+            node.read_all(key),
+            [Got::Gap(GapReason::Expired, frames), message("c", 3, 0)],
+            "{position:?}"
+        );
+    }
+}
+
+#[test]
 fn a_broken_link_is_told_once_and_a_cursor_remembers_it() {
     for dense_ids in [true, false] {
         let mut node = Node::open(dense_ids);
