@@ -135,10 +135,12 @@ impl Store {
                 let is_known = self.origin.is_some_and(|origin| self.is_behind(position, origin));
                 let before = CursorEntry::At { position, stem };
                 if self.is_behind(position, edge) {
+                    let mut passed = position;
                     if !is_known {
                         self.tell(key, Told { reason: GapReason::Lost, frames: None, before });
+                        passed = position.max(self.behind_forgotten(edge));
                     }
-                    self.stand_at(key, self.place_of(position), position);
+                    self.stand_at(key, self.place_of(position), passed);
                     return LookUp::InRing;
                 }
                 let expired = !is_known
@@ -146,22 +148,43 @@ impl Store {
                         self.gone.may_have_lost(self.channels.hash_of(*channel), position)
                     });
                 if expired && !self.mutation.is(Mutant::SwallowExpired) {
-                    let from = self.normalized(position);
-                    let frames = (self.dense_ids && from.epoch == edge.epoch).then(|| {
-                        let end = edge.id.0.saturating_add(edge.is_whole().into());
-                        end.saturating_sub(from.id.0)
-                    });
+                    // A hole that was forgotten may reach beyond the edge, and nobody knows what was missing in it.
+                    let is_counted = is_known || self.first_hole == 0;
+                    let frames = is_counted.then(|| self.count_to(edge, position)).flatten();
                     self.tell(key, Told { reason: GapReason::Expired, frames, before });
                 }
                 // Of its channels nothing is lost: it stands at the edge, or before a hole that it has to be told of.
                 let first = Place::entry(self.first);
                 match self.holes.get(self.holes_passed(position)).filter(|hole| hole.place < first) {
                     Some(hole) if !expired => self.stand_at(key, hole.place, position),
-                    _ => self.stand_at(key, first, edge),
+                    _ => self.stand_at(key, first, self.behind_forgotten(edge)),
                 }
                 LookUp::Older { expired }
             }
         }
+    }
+
+    /// Payloads from a position to the ring's edge, where ids count them all.
+    fn count_to(&self, edge: Position, position: Position) -> Option<u64> {
+        let from = self.normalized(position);
+        // Where only numbers are missing, they are of payloads without ids here, or of those in another hole.
+        let is_of_numbers = |hole: &super::Hole| self.normalized(hole.from) == self.normalized(hole.to);
+        let first = Place::entry(self.first);
+        let holes = self.holes.iter().skip(self.holes_passed(position));
+        let have_ids = !holes.take_while(|hole| hole.place < first).any(is_of_numbers);
+        (have_ids && self.dense_ids && from.epoch == edge.epoch).then(|| {
+            let end = edge.id.0.saturating_add(edge.is_whole().into());
+            end.saturating_sub(from.id.0)
+        })
+    }
+
+    /// The ring's edge, or behind a hole right there that was forgotten: a client that was told of what is missing before
+    /// the ring is not to be told again.
+    fn behind_forgotten(&self, edge: Position) -> Position {
+        let begin = self.entries.front().map(|entry| Position::before(entry.epoch, entry.id));
+        // Of more holes than are remembered, those that are not may lie inside the ring.
+        let at_edge = self.origin.filter(|origin| begin.is_none_or(|begin| *origin <= begin));
+        at_edge.map_or(edge, |origin| origin.max(edge))
     }
 
     /// Makes a gap the next thing a reader is given. One that it was not given yet covers this one too.

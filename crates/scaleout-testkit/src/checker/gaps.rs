@@ -16,7 +16,8 @@ use super::{
 ///
 /// `Lost`: a hole, an unreadable frame or a broken link that the node knows of, between the gap's neighbours, or a
 /// cursor that was not yet positioned. `Reset`: a cursor whose epoch, place or stem is not the node's. `Lagged` and
-/// `Expired`: a payload between the neighbours that left the ring undelivered, or that the node never had.
+/// `Expired`: a payload between the neighbours that left the ring undelivered, or that the node never had; or a loss
+/// that it has forgotten since, behind the place of the client's cursor.
 pub(super) fn no_false_gap(recording: &Recording, histories: &Histories<'_>, found: &mut Findings) {
     let mut views = BTreeMap::new();
     for chain in &histories.chains {
@@ -30,7 +31,7 @@ pub(super) fn no_false_gap(recording: &Recording, histories: &Histories<'_>, fou
                         Reason::Lost => lost(recording, segment, gap, view),
                         Reason::Reset => reset(segment, told, view),
                         Reason::Lagged | Reason::Expired => {
-                            left_ring(recording, chain, segment, gap, view, node)
+                            left_ring(recording, chain, segment, told, view, node)
                         }
                     });
                     found.expect(caused, Invariant::NoFalseGap, || {
@@ -121,10 +122,11 @@ fn left_ring(
     recording: &Recording,
     chain: &Chain<'_>,
     segment: &Segment<'_>,
-    gap: &GapItem,
+    told: &Told<'_>,
     view: &View<'_>,
     node: &NodeRecord,
 ) -> bool {
+    let gap = told.gap;
     let channels: BTreeSet<&str> = chain.stays.iter().map(|stay| stay.channel).collect();
     let missed = |got: &&Got<'_>| {
         let Content::Frame(frame) = got.content else { return false };
@@ -149,7 +151,26 @@ fn left_ring(
             .any(|entry| first.is_none_or(|first| entry.position.is_some_and(|position| position < first)))
     };
     let unknown = || !node.dense_ids && before_first();
-    evicted || (gap.reason == Reason::Expired && (never_had(recording, segment, gap, view) || unknown()))
+    let expired =
+        || never_had(recording, segment, gap, view) || unknown() || forgot_loss(segment, told, view, node);
+    evicted || gap.reason == Reason::Expired && expired()
+}
+
+/// Whether the client came with a cursor from before a loss that the node knew of, and that left with its ring: what
+/// could not be read may have been the client's.
+fn forgot_loss(segment: &Segment<'_>, told: &Told<'_>, view: &View<'_>, node: &NodeRecord) -> bool {
+    let gap = told.gap;
+    let Some(hop) = segment.hops[..told.hops].last().filter(|hop| hop.to == gap.node) else { return false };
+    let entry = hop.entries.iter().find(|entry| entry.stream == gap.stream);
+    let Some(from) = entry.and_then(|entry| entry.position) else { return false };
+    // A payload that cannot be read is lost to who read a part of it elsewhere.
+    let end =
+        |loss: &Loss| if loss.unreadable { Position::behind(loss.to.epoch, loss.to.id) } else { loss.to };
+    view.losses.iter().any(|loss| {
+        gap.at.saturating_sub(loss.at) >= node.ring_age
+            && from < end(loss)
+            && segment.high.is_none_or(|high| loss.position <= high.position)
+    })
 }
 
 /// At most what a ring accounts for the frames that came since, this one included.

@@ -242,6 +242,28 @@ fn what_a_node_cannot_read_is_lost_to_who_read_a_part_of_it_elsewhere() {
 }
 
 #[test]
+fn no_false_gap_a_loss_that_left_with_the_ring_explains_cursors_from_before_it() {
+    let (young, old) = (Duration::from_secs(1), Duration::from_secs(600));
+    let before_it = Position::behind(Epoch(1), PayloadId(1));
+    for (ring_age, from, found) in [
+        (young, before_it, &[][..]),
+        (old, before_it, &[Invariant::NoFalseGap]),
+        (young, at(1, 3), &[Invariant::NoFalseGap]),
+    ] {
+        let mut stage = Stage::new(5);
+        stage.recording.nodes[1].ring_age = ring_age;
+        // The opening, and three payloads: the third cannot be read, and is owed to nobody.
+        stage.recording.nodes[1].arrivals[3].kind =
+            ArrivalKind::Payload { id: PayloadId(2), len: 100, content: Content::Unreadable };
+        stage.recording.log[2].content = Content::Unreadable;
+        stage.recording.publishes[2].outcome = Outcome::Unconfirmed;
+        let items = &mut stage.recording.clients[0].items;
+        items.splice(3..4, [hop(from), gap(Reason::Expired, Some(1))]);
+        stage.finds(found);
+    }
+}
+
+#[test]
 fn lagging_behind_a_small_ring_is_no_false_gap_but_behind_a_large_one_it_is() {
     let mut stage = Stage::new(40);
     stage.recording.clients[0].items.drain(3..20);

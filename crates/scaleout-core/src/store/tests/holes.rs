@@ -70,6 +70,23 @@ fn missing_frame_numbers_are_told_to_who_resumes_right_before_them() {
 }
 
 #[test]
+fn where_frame_numbers_are_missing_ids_do_not_count_what_left_the_ring() {
+    let mut node = Node::open(true);
+    (0..2).for_each(|id| node.append(id, &["c"]));
+    node.note_hole(Some(before(2)), Some(5));
+    (2..4).for_each(|id| node.append(id, &["c"]));
+    (0..3).for_each(|_| assert!(node.store.evict()));
+    for (position, frames) in [(behind(0), None), (behind(1), None), (before(2), Some(1))] {
+        let (key, _) = node.resume(&["c"], position);
+        assert_eq!(
+            node.read_all(key),
+            [Got::Gap(GapReason::Expired, frames), message("c", 3, 0)],
+            "{position:?}"
+        );
+    }
+}
+
+#[test]
 fn a_broken_link_is_told_once_and_a_cursor_remembers_it() {
     for dense_ids in [true, false] {
         let mut node = Node::open(dense_ids);
@@ -176,6 +193,25 @@ fn holes_leave_with_the_time_of_the_ring_and_old_cursors_are_told_of_something()
     }
     let (key, look_up) = node.resume(&["c"], behind(0));
     assert_eq!((look_up, node.read(key)), (LookUp::InRing, Some(lost(None))));
+}
+
+#[test]
+fn a_forgotten_hole_at_the_rings_edge_is_told_once_and_not_counted_as_less_than_it_was() {
+    for to in [before(4), behind(3)] {
+        let mut node = Node::open(true);
+        (0..2).for_each(|id| node.append(id, &["c"]));
+        node.note_hole(Some(to), None);
+        node.now = Duration::from_secs(601);
+        node.append(4, &["c"]);
+        node.store.expire(node.now, Duration::from_secs(600));
+        for (position, reason) in [(behind(0), GapReason::Expired), (behind(1), GapReason::Lost)] {
+            let (key, _) = node.resume(&["c"], position);
+            assert_eq!(node.read(key), Some(Got::Gap(reason, None)), "how much it was is forgotten");
+            let told = node.position(key);
+            let (again, look_up) = node.resume(&["c"], told);
+            assert_eq!((look_up, node.read_all(again)), (LookUp::InRing, vec![message("c", 4, 0)]));
+        }
+    }
 }
 
 #[test]

@@ -40,6 +40,17 @@ struct Hole {
     frames: Option<u64>,
 }
 
+impl Hole {
+    /// Whether ids are missing, or only frame numbers.
+    fn has_ids(&self) -> bool {
+        let next = match self.from.is_whole() {
+            true => (self.from.epoch, self.from.id.0 + 1),
+            false => (self.from.epoch, self.from.id.0),
+        };
+        next != (self.to.epoch, self.to.id.0) || self.to.index > 0
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
     pub(super) channels: BTreeSet<u8>,
@@ -225,7 +236,10 @@ impl Model {
         let behind_edge = edge.map_or(self.origin, |(epoch, id, _)| Position::behind(*epoch, *id));
         if let Some(edge) = edge.filter(|_| !lost.is_empty()) {
             let from = self.normal(position);
-            let frames = (self.dense_ids && edge.0 == from.epoch)
+            let told_with_it = self.holes.iter().skip_while(|hole| self.is_passed(hole, position));
+            let mut told_with_it = told_with_it.take_while(|hole| hole.spot < (self.evicted, 0));
+            let has_ids = |hole: &Hole| hole.has_ids() && self.normal(hole.from) != hole.to;
+            let frames = (self.dense_ids && edge.0 == from.epoch && told_with_it.all(has_ids))
                 .then(|| (lost.len() as u64, edge.1.0 + 1 - from.id.0));
             told = Some(Told { reason: GapReason::Expired, frames, before: asked });
             passed = behind_edge;
@@ -258,10 +272,7 @@ impl Model {
     /// Whether a client at `position` has all the hole's payloads from elsewhere, or was told of it.
     fn is_passed(&self, hole: &Hole, position: Position) -> bool {
         let normal = self.normal(position);
-        // Where only frame numbers are missing, no id stands for them.
-        let has_ids =
-            !hole.from.is_whole() || (hole.from.epoch, hole.from.id.0 + 1) != (hole.to.epoch, hole.to.id.0);
-        let next_id = self.dense_ids && has_ids && position.is_whole() && hole.to.index == 0;
+        let next_id = self.dense_ids && hole.has_ids() && position.is_whole() && hole.to.index == 0;
         let is_last_id = next_id && (position.epoch, position.id.0 + 1) == (hole.to.epoch, hole.to.id.0);
         position > hole.from
             && (hole.told == Some(position) || position >= hole.to || is_last_id || normal >= hole.to)
