@@ -105,7 +105,7 @@ impl Case {
             receivers: 1,
             runtime: Runtime::Current,
             publisher: Publisher::PublishOnly,
-            frame_bytes: 64 << 10,
+            frame_bytes: 128 << 10,
             retained_bytes: RETAINED,
             endless: false,
             url: String::new(),
@@ -159,7 +159,7 @@ impl fmt::Display for Case {
         if self.publisher == Publisher::Full {
             write!(f, ", publisher receives")?;
         }
-        if self.frame_bytes != 64 << 10 {
+        if self.frame_bytes != 128 << 10 {
             write!(f, ", frames of {} KiB", self.frame_bytes >> 10)?;
         }
         if self.retained_bytes != RETAINED {

@@ -111,7 +111,7 @@ struct CaseOptions {
     #[arg(long, value_enum, default_value_t = Publisher::PublishOnly)]
     publisher: Publisher,
     /// Bytes of a frame.
-    #[arg(long, default_value_t = 64 << 10)]
+    #[arg(long, default_value_t = 128 << 10)]
     frame_bytes: usize,
     /// MiB that the server keeps of a stream.
     #[arg(long, default_value_t = 64)]

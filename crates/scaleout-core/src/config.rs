@@ -38,7 +38,7 @@ pub struct BusConfig {
     ///
     /// It counts until the message is part of a frame that was tried; such a frame is retried for ever.
     pub max_queue_age: Duration,
-    /// Bytes of a frame up to which waiting messages are put together. Defaults to 64 KiB.
+    /// Bytes of a frame up to which waiting messages are put together. Defaults to 128 KiB.
     ///
     /// A larger message goes alone in a larger frame. More costs memory and latency of what waits behind,
     /// less costs throughput.
@@ -90,7 +90,7 @@ impl Default for BusConfig {
             max_queue_messages: 100_000,
             max_queue_bytes: 32 << 20,
             max_queue_age: Duration::from_secs(30),
-            max_frame_bytes: 64 << 10,
+            max_frame_bytes: 128 << 10,
             max_ring_bytes: 256 << 20,
             max_ring_age: Duration::from_secs(600),
             max_tail_bytes: 32 << 20,

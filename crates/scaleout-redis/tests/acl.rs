@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures_util::stream::{BoxStream, StreamExt};
 use scaleout_core::{Error, ErrorKind, Event, FrameId, NodeId, Start, StreamIndex};
 use scaleout_redis::RedisConfig;
-use scaleout_testkit::{conformance_tests, servers::RedisServer};
+use scaleout_testkit::{conformance_tests, needs_redis, servers::RedisServer};
 use tokio::time::timeout;
 
 use self::{
@@ -32,7 +32,10 @@ use self::{
 mod least {
     use super::*;
 
-    conformance_tests!(start().await);
+    conformance_tests!({
+        needs_redis!();
+        start().await
+    });
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,6 +58,7 @@ async fn start() -> Nodes<Standalone> {
 
 #[tokio::test]
 async fn what_is_missing_is_named() {
+    needs_redis!();
     let scene = Scene::start().await;
     let optional = ["client|id", "client|kill", "client|unblock", "client|setname", "xtrim"];
     for grant in scene.advice.iter().filter_map(|word| word.strip_prefix('+')) {
@@ -77,6 +81,7 @@ async fn what_is_missing_is_named() {
 
 #[tokio::test]
 async fn keys_that_may_not_be_used_are_told() {
+    needs_redis!();
     let scene = Scene::start().await;
     scene.set_user(&["resetkeys", "~scaleout:{another:*}*"]).await;
     let error = scene.tour().await.expect_err("a lack of permissions");
@@ -86,6 +91,7 @@ async fn keys_that_may_not_be_used_are_told() {
 
 #[tokio::test]
 async fn what_is_optional_may_be_missing() {
+    needs_redis!();
     let scene = Scene::start().await;
     scene.set_user(&["-client|id", "-client|kill", "-client|unblock", "-client|setname", "-xtrim"]).await;
     scene.tour().await.expect("a tour without what is optional");

@@ -12,7 +12,8 @@ use scaleout_core::{StreamIndex, stream_of};
 use scaleout_redis::RedisConfig;
 use scaleout_testkit::{
     load::{Load, Verdict},
-    servers::{RedisCluster, redis_is_there},
+    needs_redis,
+    servers::RedisCluster,
 };
 
 use self::{
@@ -29,9 +30,7 @@ const RATE: u32 = 200;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slots_that_move_step_by_step_cost_nothing() {
-    if !redis_is_there("slots_that_move_step_by_step_cost_nothing") {
-        return;
-    }
+    needs_redis!();
     let cluster = RedisCluster::builder().start().await.expect("a cluster");
     let (config, load) = load_on(&cluster).await;
     for stream in 0..STREAMS {
@@ -56,9 +55,7 @@ async fn slots_that_move_step_by_step_cost_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn masters_that_step_down_lose_nothing_unreported() {
-    if !redis_is_there("masters_that_step_down_lose_nothing_unreported") {
-        return;
-    }
+    needs_redis!();
     let cluster = RedisCluster::builder().replicas_per_master(1).start().await.expect("a cluster");
     let (config, load) = load_on(&cluster).await;
     for index in [3, 4, 5, 0] {
@@ -72,9 +69,7 @@ async fn masters_that_step_down_lose_nothing_unreported() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn masters_that_die_lose_nothing_unreported() {
-    if !redis_is_there("masters_that_die_lose_nothing_unreported") {
-        return;
-    }
+    needs_redis!();
     let cluster = RedisCluster::builder().replicas_per_master(1).start().await.expect("a cluster");
     let (config, load) = load_on(&cluster).await;
     for old in 0..3 {

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use scaleout_core::{Bus, Error, ErrorKind, Received};
 use scaleout_redis::RedisConfig;
-use scaleout_testkit::servers::{RedisCluster, RedisServer};
+use scaleout_testkit::{
+    needs_redis,
+    servers::{RedisCluster, RedisServer},
+};
 use tokio::time::timeout;
 
 use self::{
@@ -20,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn a_unix_socket_will_do() {
+    needs_redis!();
     let server = RedisServer::builder().start().await.expect("a server");
     let url = format!("redis+unix://{}", server.unix_socket_path().display());
     messages_arrive(config_of(&url, "app")).await;
@@ -27,6 +31,7 @@ async fn a_unix_socket_will_do() {
 
 #[tokio::test]
 async fn a_database_has_all_keys() {
+    needs_redis!();
     let server = RedisServer::builder().start().await.expect("a server");
     messages_arrive(config_of(&format!("{}/3", server.url()), "app")).await;
     let databases = [server.info("db0").await, server.info("db3").await];
@@ -36,6 +41,7 @@ async fn a_database_has_all_keys() {
 
 #[tokio::test]
 async fn a_database_that_is_not_there_is_told() {
+    needs_redis!();
     let server = RedisServer::builder().config("databases", "2").start().await.expect("a server");
     let error = refusal(config_of(&format!("{}/3", server.url()), "app")).await;
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
@@ -44,6 +50,7 @@ async fn a_database_that_is_not_there_is_told() {
 
 #[tokio::test]
 async fn a_key_that_holds_something_else_is_named() {
+    needs_redis!();
     let server = RedisServer::builder().start().await.expect("a server");
     for name in ["meta", "stream:3"] {
         let key = format!("scaleout:{{app:0}}:{name}");
@@ -65,6 +72,7 @@ async fn a_key_that_holds_something_else_is_named() {
 
 #[tokio::test]
 async fn a_replica_serves_as_soon_as_it_is_promoted() {
+    needs_redis!();
     let master = RedisServer::builder().start().await.expect("a server");
     let replica = RedisServer::builder().replica_of(&master).start().await.expect("a replica");
     let config = config_of(&replica.url(), "app");
@@ -88,6 +96,7 @@ async fn a_replica_serves_as_soon_as_it_is_promoted() {
 
 #[tokio::test]
 async fn a_node_of_a_cluster_is_not_taken_for_a_lone_server() {
+    needs_redis!();
     let cluster = RedisCluster::builder().start().await.expect("a cluster");
     let error = refusal(config_of(&cluster.servers()[0].url(), "app")).await;
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
@@ -96,6 +105,7 @@ async fn a_node_of_a_cluster_is_not_taken_for_a_lone_server() {
 
 #[tokio::test]
 async fn a_lone_server_is_not_taken_for_a_cluster() {
+    needs_redis!();
     let server = RedisServer::builder().start().await.expect("a server");
     let error = refusal(config_of(&format!("redis+cluster://127.0.0.1:{}", server.port()), "app")).await;
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");

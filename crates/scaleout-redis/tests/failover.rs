@@ -14,7 +14,8 @@ use scaleout_core::StreamIndex;
 use scaleout_redis::RedisConfig;
 use scaleout_testkit::{
     load::{Load, Verdict},
-    servers::{RedisSentinels, RedisServer, TcpProxy, redis_is_there},
+    needs_redis,
+    servers::{RedisSentinels, RedisServer, TcpProxy},
 };
 
 use self::{
@@ -33,9 +34,7 @@ type Heads = Vec<(u64, u64)>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_dies_with_what_its_replica_lacks_loses_nothing_unreported() {
-    if !redis_is_there("a_master_that_dies_with_what_its_replica_lacks_loses_nothing_unreported") {
-        return;
-    }
+    needs_redis!();
     let failovers = env::var("SCALEOUT_TEST_FAILOVERS").map_or(10, |count| count.parse().expect("a number"));
     let sentinels = start().await;
     let config = config_of(&sentinels.url(), "app");
@@ -67,9 +66,7 @@ async fn a_master_that_dies_with_what_its_replica_lacks_loses_nothing_unreported
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_planned_failover_loses_nothing_unreported() {
-    if !redis_is_there("a_planned_failover_loses_nothing_unreported") {
-        return;
-    }
+    needs_redis!();
     let sentinels = start().await;
     let config = config_of(&sentinels.url(), "app");
     let load = load_of([config.clone(), config.clone(), config.clone()], RATE).await;
@@ -83,9 +80,7 @@ async fn a_planned_failover_loses_nothing_unreported() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_position_means_two_payloads_whoever_comes_back_first_and_whatever_it_saw() {
-    if !redis_is_there("no_position_means_two_payloads_whoever_comes_back_first_and_whatever_it_saw") {
-        return;
-    }
+    needs_redis!();
     for has_seen_more_than_the_replica in [false, true] {
         for first in [0, 1] {
             let master = RedisServer::builder().start().await.expect("a server");

@@ -8,8 +8,11 @@ mod nodes;
 mod standalone;
 mod support;
 
-use scaleout_testkit::{conformance_tests, servers::RedisServer};
+use scaleout_testkit::{conformance_tests, needs_redis, servers::RedisServer};
 
 use self::standalone::Standalone;
 
-conformance_tests!(Standalone::start(RedisServer::builder(), |config| config).await);
+conformance_tests!({
+    needs_redis!();
+    Standalone::start(RedisServer::builder(), |config| config).await
+});

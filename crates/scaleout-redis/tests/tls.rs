@@ -10,13 +10,16 @@ mod support;
 
 use scaleout_redis::TlsConfig;
 use scaleout_testkit::{
-    conformance_tests,
+    conformance_tests, needs_redis,
     servers::{RedisServer, TestCa},
 };
 
 use self::{nodes::Nodes, standalone::Standalone};
 
-conformance_tests!(start().await);
+conformance_tests!({
+    needs_redis!();
+    start().await
+});
 
 async fn start() -> Nodes<Standalone> {
     let ca = TestCa::new().expect("an authority");

@@ -23,7 +23,7 @@ const NODES: usize = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_strikes_nothing_is_missing_unreported_and_nothing_comes_twice() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let seed = number("SCALEOUT_TEST_SEED").unwrap_or_else(|| fastrand::u64(..));
     let steps = number("SCALEOUT_TEST_STEPS").map_or(STEPS, |steps| usize::try_from(steps).unwrap_or(STEPS));
     let mut random = Rng::with_seed(seed);

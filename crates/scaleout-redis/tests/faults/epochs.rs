@@ -41,7 +41,7 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_epoch_that_a_node_opens_which_knows_nothing_is_greater_than_the_one_before_a_flush() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let scene = Scene::forgetful().await;
     let load = scene.load(3, 1_000).await;
     for _ in 0..2 {
@@ -55,7 +55,7 @@ async fn an_epoch_that_a_node_opens_which_knows_nothing_is_greater_than_the_one_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_reconnect_in_either_order_after_a_lossy_restart_and_no_id_means_two_things() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     for lagging_first in [false, true] {
         let scene = Scene::durable().await;
         let mut proxies = Vec::new();

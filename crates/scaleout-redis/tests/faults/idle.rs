@@ -23,7 +23,7 @@ async fn defaults(streams: u16) -> Scene {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_node_sends_two_commands_a_second() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     const WINDOW: Duration = Duration::from_secs(5);
     let scene = defaults(4).await;
     let mut load = Load::new();
@@ -41,7 +41,7 @@ async fn an_idle_node_sends_two_commands_a_second() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_streams_need_two_connections() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let scene = defaults(1_000).await;
     let mut load = Load::new();
     for _ in 0..2 {

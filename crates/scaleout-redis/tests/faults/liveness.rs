@@ -49,7 +49,7 @@ async fn goes_on(scene: &Scene, mut load: Load, loses_all: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_server_is_noticed_on_an_idle_link() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let (scene, load) = idle().await;
     scene.server.freeze().expect("it runs");
     is_noticed(&load).await;
@@ -59,7 +59,7 @@ async fn a_frozen_server_is_noticed_on_an_idle_link() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_server_is_noticed_on_an_idle_link() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let (scene, load) = idle().await;
     scene.server.kill();
     is_noticed(&load).await;
@@ -69,7 +69,7 @@ async fn a_dead_server_is_noticed_on_an_idle_link() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_demoted_server_is_noticed_on_an_idle_link() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let (scene, load) = idle().await;
     let other = RedisServer::builder().start().await.expect("redis-server starts");
     let port = other.port().to_string();
@@ -86,7 +86,7 @@ async fn a_demoted_server_is_noticed_on_an_idle_link() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_freezes_under_load_loses_nothing() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let scene = Scene::forgetful().await;
     let load = scene.load(2, 1_000).await;
     for _ in 0..2 {

@@ -5,15 +5,6 @@
 #[path = "../support/log.rs"]
 mod log;
 
-/// Leaves a test where there is no server to be had, and says so aloud.
-macro_rules! needs_redis {
-    () => {
-        if !scaleout_testkit::servers::redis_is_there(std::thread::current().name().unwrap_or("a fault")) {
-            return;
-        }
-    };
-}
-
 mod chaos;
 mod epochs;
 mod idle;

@@ -16,13 +16,13 @@ const RATE: u32 = 20_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_2_s_at_20_000_messages_a_second_loses_nothing() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     outage(Duration::from_secs(2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_30_s_at_20_000_messages_a_second_loses_nothing() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     outage(Duration::from_secs(30)).await;
 }
 
@@ -59,7 +59,7 @@ async fn outage(length: Duration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frame_that_finds_no_memory_waits_and_goes_through_once() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let scene = Scene::forgetful().await;
     let mut load = scene.quiet(2).await;
     let channel = &channels()[0];

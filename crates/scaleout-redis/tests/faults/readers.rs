@@ -12,7 +12,7 @@ use crate::{Scene, channels, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscriber_that_lags_behind_the_ring_is_told_and_memory_is_bounded() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     const RING: usize = 256 << 10;
     let scene = Scene::forgetful().await;
     let mut load = scene.quiet(1).await;
@@ -38,7 +38,7 @@ async fn a_subscriber_that_lags_behind_the_ring_is_told_and_memory_is_bounded() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_lags_behind_retention_tells_exactly_what_is_missing() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     const RETAINED: usize = 256 << 10;
     const MOST_WAITING: u64 = 200;
     let mut scene = Scene::forgetful().await;
@@ -92,7 +92,7 @@ fn holes(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_starts_in_the_middle_serves_a_resumed_client() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let scene = Scene::durable().await;
     let mut load = scene.load(2, 1_000).await;
     let client = load.listen(0, &channels());

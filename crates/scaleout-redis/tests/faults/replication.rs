@@ -21,7 +21,7 @@ async fn epochs(scene: &Scene) -> usize {
 
 #[tokio::test]
 async fn a_first_replica_costs_one_epoch_and_not_one_for_every_node() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let scene = Scene::forgetful().await;
     let nodes = [(); 3].map(|()| (scene.node(), NodeId::random()));
     for (node, id) in &nodes {

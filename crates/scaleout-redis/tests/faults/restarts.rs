@@ -4,7 +4,7 @@ use crate::Scene;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_with_data_costs_nothing() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let scene = Scene::durable().await;
     let load = scene.load(3, 2_000).await;
     scene.server.restart().await.expect("the server starts again");
@@ -19,7 +19,7 @@ async fn a_restart_with_data_costs_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_without_data_is_repaired_from_the_publishers() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let scene = Scene::forgetful().await;
     let load = scene.load(3, 2_000).await;
     for _ in 0..4 {
@@ -32,7 +32,7 @@ async fn a_restart_without_data_is_repaired_from_the_publishers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_that_forgets_the_last_frames_is_repaired_without_a_gap() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let scene = Scene::durable().await;
     let load = scene.load(3, 2_000).await;
     for frames in [1, 7, 40, 3] {
@@ -47,7 +47,7 @@ async fn a_restart_that_forgets_the_last_frames_is_repaired_without_a_gap() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flush_under_load_is_repaired_from_the_publishers() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let scene = Scene::forgetful().await;
     let load = scene.load(3, 2_000).await;
     for _ in 0..10 {
@@ -60,7 +60,7 @@ async fn a_flush_under_load_is_repaired_from_the_publishers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_are_killed_again_and_again_lose_nothing() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let scene = Scene::forgetful().await;
     let load = scene.load(3, 2_000).await;
     for _ in 0..20 {

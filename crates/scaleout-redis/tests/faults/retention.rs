@@ -9,7 +9,7 @@ use crate::{Scene, channels, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_stream_keeps_what_the_settings_say() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     const RETAINED: usize = 1 << 20;
     let mut scene = Scene::forgetful().await;
     scene.config = scene

@@ -34,7 +34,7 @@ async fn read_over(scene: &Scene, load: &mut Load, client: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fresh_node_reads_over_a_retried_frame() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let (scene, proxy, mut load) = behind_a_proxy().await;
     let channel = channels_of_stream_0()[0].clone();
     let waits = load.listen(1, &channels());
@@ -55,7 +55,7 @@ async fn a_fresh_node_reads_over_a_retried_frame() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_copy_of_a_frame_is_not_added() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let (scene, proxy, mut load) = behind_a_proxy().await;
     let channel = channels_of_stream_0()[0].clone();
     let waits = load.listen(1, &channels());
@@ -78,7 +78,7 @@ async fn a_late_copy_of_a_frame_is_not_added() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_that_come_late_under_load_are_not_added() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let (scene, proxy, mut load) = behind_a_proxy().await;
     for node in 0..2 {
         load.traffic(node, traffic(1_000));
@@ -96,7 +96,7 @@ async fn frames_that_come_late_under_load_are_not_added() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_only_publishes_repairs_what_the_store_forgot() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let scene = Scene::durable().await;
     let mut load = scene.quiet(1).await;
     let emitter = load.join(scene.node(), BusConfig::default().with_role(Role::PublishOnly)).await;
@@ -114,7 +114,7 @@ async fn a_node_that_only_publishes_repairs_what_the_store_forgot() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_expire_when_all_nodes_are_gone() {
-    needs_redis!();
+    scaleout_testkit::needs_redis!();
     let scene = Scene::durable().await;
     let load = scene.load(2, 500).await;
     scene.server.restart().await.expect("the server starts again");
