@@ -4,6 +4,7 @@ use std::{io, ops::RangeInclusive, time::Duration};
 
 use futures_util::future::try_join_all;
 use redis::RedisError;
+use tokio::time::{Instant, sleep};
 
 use super::{
     builder::RedisServerBuilder,
@@ -11,9 +12,16 @@ use super::{
     server::RedisServer,
     slots::{SLOTS, slot_of},
 };
+use crate::servers::process::POLL;
 
 /// How long a move of a key may take; also an answer that never comes.
 const MIGRATE_TIMEOUT_MS: &str = "5000";
+
+/// How long a master may take to hand over; it gives up after 5 s.
+const HANDING_OVER: Duration = Duration::from_secs(6);
+
+/// How often it is asked to.
+const ATTEMPTS: usize = 5;
 
 /// How to start a [`RedisCluster`].
 #[derive(Debug, Clone)]
@@ -130,7 +138,7 @@ impl RedisCluster {
     /// Waits until every server that runs takes the cluster for well, and knows all that run; and replicas are linked.
     ///
     /// # Errors
-    /// Where that is not so within 20 s.
+    /// Where that is not so within a minute.
     pub async fn wait_ready(&self) -> io::Result<()> {
         for server in self.running() {
             server
@@ -149,17 +157,28 @@ impl RedisCluster {
     /// Puts replica `index` in the place of its master, which runs, and waits until all that run know it.
     ///
     /// # Errors
-    /// Where it is no replica, or does not become master within 20 s.
+    /// Where it is no replica, or does not become master within a minute.
     pub async fn failover(&self, index: usize) -> io::Result<()> {
         let replica = &self.servers[index];
-        replica.query::<()>(&["CLUSTER", "FAILOVER"]).await.map_err(io::Error::other)?;
+        // A master that does not hand over in time, because the machine is busy, goes on as if nothing had been said.
+        for _ in 0..ATTEMPTS {
+            replica.query::<()>(&["CLUSTER", "FAILOVER"]).await.map_err(io::Error::other)?;
+            let deadline = Instant::now() + HANDING_OVER;
+            while Instant::now() < deadline {
+                let nodes: String = replica.query(&["CLUSTER", "NODES"]).await.map_err(io::Error::other)?;
+                if Node::all(&nodes).any(|node| node.is_at(replica) && node.is("master")) {
+                    return self.wait_master(index).await;
+                }
+                sleep(POLL).await;
+            }
+        }
         self.wait_master(index).await
     }
 
     /// Waits until all servers that run take server `index` for a master that has slots.
     ///
     /// # Errors
-    /// Where that is not so within 20 s.
+    /// Where that is not so within a minute.
     pub async fn wait_master(&self, index: usize) -> io::Result<()> {
         let new = &self.servers[index];
         for server in self.running() {
@@ -267,7 +286,9 @@ impl SlotMove<'_> {
             return Ok(0);
         }
         let port = self.cluster.servers[self.to].link_port().to_string();
-        let mut words = vec!["MIGRATE", "127.0.0.1", &port, "", "0", MIGRATE_TIMEOUT_MS];
+        // A server that does not hear the end of a step takes it again, and finds what it has sent: so it may replace
+        // that. Where it replaced what a client wrote to the new master, that client would miss it.
+        let mut words = vec!["MIGRATE", "127.0.0.1", &port, "", "0", MIGRATE_TIMEOUT_MS, "REPLACE"];
         words.extend(["AUTH2", USER, PASSWORD, "KEYS"]);
         words.extend(keys.iter().map(String::as_str));
         server.query::<()>(&words).await.map_err(io::Error::other)?;

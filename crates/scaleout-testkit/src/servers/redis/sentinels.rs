@@ -160,7 +160,7 @@ impl RedisSentinels {
     /// A Sentinel that is not done with one failover when the next master fails may wait for that one to come back.
     ///
     /// # Errors
-    /// Where that is not so within 20 s.
+    /// Where that is not so within a minute.
     pub async fn wait_settled(&self) -> io::Result<usize> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -196,7 +196,7 @@ impl RedisSentinels {
     /// Puts another server in the place of the master, which runs; tells the index of the new master.
     ///
     /// # Errors
-    /// Where it does not happen within 20 s.
+    /// Where it does not happen within a minute.
     pub async fn failover(&self) -> io::Result<usize> {
         let old = self.wait_settled().await?;
         let sentinel = self.running_sentinels().next();
@@ -213,7 +213,7 @@ impl RedisSentinels {
     /// Waits until all running Sentinels name the same other server as master, and it is one; tells its index.
     ///
     /// # Errors
-    /// Where that is not so within 20 s.
+    /// Where that is not so within a minute.
     pub async fn wait_master_after(&self, old: usize) -> io::Result<usize> {
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -22,7 +22,7 @@ use crate::servers::{
 };
 
 /// How long a server may take to start or to stop: a busy machine, not a large data set.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How much of its log a server that did not start is quoted with.
 const LOG_LINES: usize = 30;
@@ -240,7 +240,7 @@ impl RedisServer {
     /// Waits until it answers, and has loaded what it had persisted.
     ///
     /// # Errors
-    /// Where it has ended, or does not answer within 20 s.
+    /// Where it has ended, or does not answer within a minute.
     pub async fn wait_ready(&self) -> io::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -279,7 +279,7 @@ impl RedisServer {
     /// Waits until a replica is linked to its master, and has got the data that this had then.
     ///
     /// # Errors
-    /// Where it does not within 20 s.
+    /// Where it does not within a minute.
     pub async fn wait_linked(&self) -> io::Result<()> {
         self.wait_for("link to its master", async || {
             Ok(self.info("master_link_status").await?.as_deref() == Some("up"))
@@ -290,7 +290,7 @@ impl RedisServer {
     /// Waits until it has got all that `master` has now.
     ///
     /// # Errors
-    /// Where it does not within 20 s.
+    /// Where it does not within a minute.
     pub async fn wait_caught_up(&self, master: &RedisServer) -> io::Result<()> {
         let offset = async |server: &RedisServer, field| {
             let offset = server.info(field).await?.and_then(|offset| offset.parse::<i64>().ok());
