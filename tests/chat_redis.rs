@@ -3,7 +3,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use scaleout_testkit::servers::{RedisServer, TestCa, redis_is_there};
+use scaleout_testkit::{
+    needs_redis,
+    servers::{RedisServer, TestCa},
+};
 use scaleout_tests::{ChatProcess, Client, DEADLINE, get};
 use serde_json::Value;
 use tokio::time::{interval, timeout};
@@ -14,9 +17,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 #[tokio::test]
 async fn two_processes_catch_up_after_their_redis_was_killed() {
-    if !redis_is_there("two_processes_catch_up_after_their_redis_was_killed") {
-        return;
-    }
+    needs_redis!();
     const MESSAGES: usize = 25;
     let server = redis().await;
     // One stays ready for as long as this test, the other leaves the balancer at once.
@@ -74,9 +75,7 @@ async fn two_processes_catch_up_after_their_redis_was_killed() {
 
 #[tokio::test]
 async fn a_client_goes_on_at_another_process_without_loss() {
-    if !redis_is_there("a_client_goes_on_at_another_process_without_loss") {
-        return;
-    }
+    needs_redis!();
     let server = redis().await;
     let (mut first, mut second) = (chat(&server, &[]), chat(&server, &[]));
     let (first_at, second_at) = (first.address().await, second.address().await);
@@ -115,9 +114,7 @@ async fn a_client_goes_on_at_another_process_without_loss() {
 
 #[tokio::test]
 async fn apps_on_one_redis_do_not_hear_each_other() {
-    if !redis_is_there("apps_on_one_redis_do_not_hear_each_other") {
-        return;
-    }
+    needs_redis!();
     let server = redis().await;
     let url = |app| format!("{}?app={app}", server.url());
     let [mut test, mut live] = ["shop-test", "shop-live"].map(|app| start(&url(app), &[]));
@@ -132,9 +129,7 @@ async fn apps_on_one_redis_do_not_hear_each_other() {
 
 #[tokio::test]
 async fn one_redis_is_reached_by_tls_and_by_a_unix_socket() {
-    if !redis_is_there("one_redis_is_reached_by_tls_and_by_a_unix_socket") {
-        return;
-    }
+    needs_redis!();
     let ca = TestCa::new().expect("certificates are made");
     let server = RedisServer::builder().tls(&ca).require_client_certificates();
     let server = server.start().await.expect("redis-server starts");
@@ -157,9 +152,7 @@ async fn one_redis_is_reached_by_tls_and_by_a_unix_socket() {
 
 #[tokio::test]
 async fn a_wrong_password_ends_the_process_and_is_not_shown() {
-    if !redis_is_there("a_wrong_password_ends_the_process_and_is_not_shown") {
-        return;
-    }
+    needs_redis!();
     let server = RedisServer::builder().requirepass("hunter2").start().await.expect("redis-server starts");
     let address = format!("127.0.0.1:{}", server.port());
     let url = format!("redis://:hunter3@{address}?app=chat");

@@ -1,6 +1,6 @@
 //! Which server holds a group's keys at the moment.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use redis::{AsyncConnectionConfig, Cmd, RedisError, ServerErrorKind, Value};
 use scaleout_core::{Error, ErrorKind};
@@ -8,6 +8,7 @@ use scaleout_core::{Error, ErrorKind};
 use crate::{
     config::{Endpoint, RedisConfig, Topology},
     error::from_redis,
+    group::lock,
 };
 
 /// A server to connect to.
@@ -92,9 +93,8 @@ impl Places {
         nodes
     }
 
-    /// A panic elsewhere leaves plain values whole, so poisoning tells nothing.
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        lock(&self.inner)
     }
 }
 

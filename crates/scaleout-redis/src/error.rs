@@ -11,7 +11,10 @@ use scaleout_core::{Error, ErrorKind};
 
 use crate::config::{RedisConfig, Topology};
 
-pub(crate) use self::{acl::minimal_acl, version::server_version};
+pub(crate) use self::{
+    acl::minimal_acl,
+    version::{info_field, server_version},
+};
 
 /// What `error` is to a caller, and what of `config` or of the grants to change, where that helps.
 ///

@@ -147,8 +147,11 @@ impl Lane {
         lock(&self.known).forked = epoch;
     }
 
-    pub(crate) fn note(&self, place: Place, bytes: usize, now: Instant) {
-        lock(&self.retention).note(place, bytes, now);
+    /// Takes note of an entry's size; whether the server should be told soon of what has to go.
+    pub(crate) fn note(&self, place: Place, bytes: usize, now: Instant) -> bool {
+        let mut retention = lock(&self.retention);
+        retention.note(place, bytes, now);
+        retention.is_urgent()
     }
 
     /// The oldest entry to keep, to be told to the server.
@@ -159,11 +162,6 @@ impl Lane {
     /// The same, if the server was not told.
     pub(crate) fn untold_floor(&self) -> Option<Place> {
         lock(&self.retention).untold_floor(Instant::now())
-    }
-
-    /// Whether the server should be told soon.
-    pub(crate) fn is_overfull(&self) -> bool {
-        lock(&self.retention).is_urgent()
     }
 }
 

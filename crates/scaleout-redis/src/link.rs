@@ -8,7 +8,7 @@ use scaleout_core::{Error, ErrorKind};
 use crate::{
     config::{RedisConfig, Topology},
     discover::Target,
-    error::{from_redis, server_version},
+    error::{from_redis, info_field, server_version},
 };
 
 /// A connection whose server is a master of a version that serves.
@@ -76,14 +76,14 @@ impl Link {
             _ => None,
         };
         server_version(&server)?;
-        check_mode(config, field(&server, "redis_mode"))?;
-        if field(&replication, "role").is_some_and(|role| role != "master") {
+        check_mode(config, info_field(&server, "redis_mode"))?;
+        if info_field(&replication, "role").is_some_and(|role| role != "master") {
             return Err(Error::new(
                 ErrorKind::Unavailable,
                 "this Redis server is a read-only replica, not the master",
             ));
         }
-        let Some(run_id) = field(&server, "run_id") else {
+        let Some(run_id) = info_field(&server, "run_id") else {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 "this Redis server tells no run_id (INFO server)",
@@ -180,9 +180,4 @@ fn check_mode(config: &RedisConfig, mode: Option<&str>) -> Result<(), Error> {
         _ => return Ok(()),
     };
     Err(Error::new(ErrorKind::Config, problem))
-}
-
-/// The value of a line `name:value` of `INFO`.
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim_end)
 }

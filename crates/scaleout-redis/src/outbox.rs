@@ -2,13 +2,15 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, Waker},
 };
 
 use futures_util::Stream;
 use scaleout_core::Event;
 use tokio::sync::Notify;
+
+use crate::group::lock;
 
 /// Events that may wait before a reception counts as slow, and its stream is not read for it.
 const MAX_EVENTS: usize = 128;
@@ -106,9 +108,8 @@ impl Outbox {
         self.lock().dropped
     }
 
-    /// A panic elsewhere leaves plain values whole, so poisoning tells nothing.
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 }
 

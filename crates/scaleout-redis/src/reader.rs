@@ -21,7 +21,7 @@ use crate::{
     entries::{Read, entries_of},
     epochs::open,
     error::from_redis,
-    group::{Group, Lane},
+    group::Group,
     link::{Link, pulse},
     outbox::{Events, Outbox},
     place::Place,
@@ -74,6 +74,8 @@ struct Reader {
     epoch: u64,
     /// Bytes of an entry, by the last ones.
     entry_bytes: usize,
+    /// A stream holds so much too much that the server should be told soon.
+    trim_is_due: bool,
 }
 
 struct Reception {
@@ -167,7 +169,15 @@ impl Reader {
     fn new(group: Arc<Group>) -> Self {
         let lanes = group.lanes.iter().enumerate().map(|(index, lane)| (lane.key.clone(), index)).collect();
         let receptions = group.lanes.iter().map(|_| Vec::new()).collect();
-        Self { group, receptions, lanes, heads: Vec::new(), epoch: 0, entry_bytes: FIRST_ENTRY_BYTES }
+        Self {
+            group,
+            receptions,
+            lanes,
+            heads: Vec::new(),
+            epoch: 0,
+            entry_bytes: FIRST_ENTRY_BYTES,
+            trim_is_due: false,
+        }
     }
 
     fn all(&self) -> impl Iterator<Item = &Reception> {
@@ -311,7 +321,7 @@ impl Reader {
                         from_redis(error, "reading from Redis", &group.config)
                     })?;
                     let entries = self.take(entries_of(answer)?);
-                    if beat.is_none() && group.lanes.iter().any(Lane::is_overfull) {
+                    if beat.is_none() && std::mem::take(&mut self.trim_is_due) {
                         // Those who publish here receive nothing, and trim by a count alone.
                         beat = Some(probe(Arc::clone(&group), true).boxed());
                     }
@@ -371,7 +381,7 @@ impl Reader {
             for entry in &entries {
                 follow(head, entry);
                 let size = entry.body.len();
-                place.note(entry.place, size, now);
+                self.trim_is_due |= place.note(entry.place, size, now);
                 (bytes, count) = (bytes + size, count + 1);
             }
             place.saw(head.last);

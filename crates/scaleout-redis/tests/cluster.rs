@@ -13,15 +13,17 @@ mod support;
 mod users;
 
 use scaleout_redis::RedisConfig;
-use scaleout_testkit::servers::{RedisCluster, RedisServer, redis_is_there};
+use scaleout_testkit::{
+    needs_redis,
+    servers::{RedisCluster, RedisServer},
+};
 
 use self::shared::{ServerSet, run_suite};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_conformance_suite_passes_on_a_cluster() {
-    if redis_is_there("the_conformance_suite_passes_on_a_cluster") {
-        run_suite(RedisCluster::builder().start().await.expect("a cluster")).await;
-    }
+    needs_redis!();
+    run_suite(RedisCluster::builder().start().await.expect("a cluster")).await;
 }
 
 impl ServerSet for RedisCluster {

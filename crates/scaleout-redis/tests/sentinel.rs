@@ -13,15 +13,17 @@ mod support;
 mod users;
 
 use scaleout_redis::RedisConfig;
-use scaleout_testkit::servers::{RedisSentinels, RedisServer, redis_is_there};
+use scaleout_testkit::{
+    needs_redis,
+    servers::{RedisSentinels, RedisServer},
+};
 
 use self::shared::{ServerSet, run_suite};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_conformance_suite_passes_over_sentinel() {
-    if redis_is_there("the_conformance_suite_passes_over_sentinel") {
-        run_suite(RedisSentinels::builder().start().await.expect("Sentinels")).await;
-    }
+    needs_redis!();
+    run_suite(RedisSentinels::builder().start().await.expect("Sentinels")).await;
 }
 
 impl ServerSet for RedisSentinels {

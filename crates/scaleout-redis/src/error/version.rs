@@ -8,9 +8,7 @@ type Version = [u32; 3];
 ///
 /// Others, such as KeyDB and Dragonfly, pass if the `redis_version` that they claim to match does.
 pub(crate) fn server_version(info: &str) -> Result<(), Error> {
-    let field = |name: &str| {
-        info.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':')).map(str::trim)
-    };
+    let field = |name| info_field(info, name);
     let (server, found, least) = match (field("valkey_version"), field("redis_version")) {
         (Some(version), _) => ("valkey", version, [7, 2, 0]),
         (None, Some(version)) if field("server_name") == Some("valkey") => ("valkey", version, [7, 2, 0]),
@@ -31,6 +29,11 @@ pub(crate) fn server_version(info: &str) -> Result<(), Error> {
         ErrorKind::Unsupported,
         format!("the server is {server} {found}; {server} {major}.{minor}.{patch} or later is needed"),
     ))
+}
+
+/// The value of a line `name:value` of a reply of `INFO`.
+pub(crate) fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
 /// Reads `7.0.15`, `8.0-rc1`: up to three numbers, of which the missing are 0.

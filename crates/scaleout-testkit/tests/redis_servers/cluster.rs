@@ -1,15 +1,16 @@
 //! Servers that share the keys among them.
 
 use redis::RedisError;
-use scaleout_testkit::servers::{RedisCluster, RedisServer, TestCa, redis_is_there};
+use scaleout_testkit::{
+    needs_redis,
+    servers::{RedisCluster, RedisServer, TestCa},
+};
 
 use crate::text;
 
 #[tokio::test]
 async fn masters_share_the_slots() {
-    if !redis_is_there("masters_share_the_slots") {
-        return;
-    }
+    needs_redis!();
     let cluster = RedisCluster::builder().start().await.unwrap();
     for key in ["a", "b", "c", "{tag}d"] {
         let slot = RedisCluster::slot_of(key);
@@ -27,9 +28,7 @@ async fn masters_share_the_slots() {
 
 #[tokio::test]
 async fn a_slot_moves_in_steps() {
-    if !redis_is_there("a_slot_moves_in_steps") {
-        return;
-    }
+    needs_redis!();
     let cluster =
         RedisCluster::builder().servers(RedisServer::builder().requirepass("secret")).start().await.unwrap();
     let slot = RedisCluster::slot_of("{x}");
@@ -59,9 +58,7 @@ async fn a_slot_moves_in_steps() {
 
 #[tokio::test]
 async fn a_replica_takes_over_on_command_and_after_a_death() {
-    if !redis_is_there("a_replica_takes_over_on_command_and_after_a_death") {
-        return;
-    }
+    needs_redis!();
     let cluster = RedisCluster::builder().replicas_per_master(1).start().await.unwrap();
     let owner = async |key| cluster.owner(RedisCluster::slot_of(key)).await.unwrap();
     // Slots of these are of the last master and the first one.
@@ -80,9 +77,7 @@ async fn a_replica_takes_over_on_command_and_after_a_death() {
 
 #[tokio::test]
 async fn a_cluster_may_speak_tls() {
-    if !redis_is_there("a_cluster_may_speak_tls") {
-        return;
-    }
+    needs_redis!();
     let ca = TestCa::new().unwrap();
     let cluster = RedisCluster::builder().servers(RedisServer::builder().tls(&ca)).start().await.unwrap();
     assert!(cluster.url().starts_with("rediss+cluster://"));

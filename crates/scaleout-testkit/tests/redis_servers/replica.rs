@@ -1,15 +1,16 @@
 //! A server that copies another one.
 
 use redis::Value;
-use scaleout_testkit::servers::{RedisServer, TcpProxy, redis_is_there};
+use scaleout_testkit::{
+    needs_redis,
+    servers::{RedisServer, TcpProxy},
+};
 
 use crate::{eventually, text};
 
 #[tokio::test]
 async fn a_replica_copies_its_master() {
-    if !redis_is_there("a_replica_copies_its_master") {
-        return;
-    }
+    needs_redis!();
     let master = RedisServer::builder().requirepass("secret").start().await.unwrap();
     master.command(&["SET", "before", "1"]).await.unwrap();
     let replica = RedisServer::builder().replica_of(&master).start().await.unwrap();
@@ -23,9 +24,7 @@ async fn a_replica_copies_its_master() {
 
 #[tokio::test]
 async fn a_replica_behind_a_stalled_proxy_lags() {
-    if !redis_is_there("a_replica_behind_a_stalled_proxy_lags") {
-        return;
-    }
+    needs_redis!();
     let master = RedisServer::builder().start().await.unwrap();
     let proxy = TcpProxy::to_port(master.port()).await.unwrap();
     let replica = RedisServer::builder().replica_of_port(proxy.port()).start().await.unwrap();
@@ -39,9 +38,7 @@ async fn a_replica_behind_a_stalled_proxy_lags() {
 
 #[tokio::test]
 async fn a_replica_outlives_its_master() {
-    if !redis_is_there("a_replica_outlives_its_master") {
-        return;
-    }
+    needs_redis!();
     let master = RedisServer::builder().start().await.unwrap();
     let replica = RedisServer::builder().replica_of(&master).start().await.unwrap();
     master.kill();

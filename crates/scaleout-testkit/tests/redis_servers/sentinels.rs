@@ -1,15 +1,16 @@
 //! A master, replicas and Sentinels.
 
 use redis::Value;
-use scaleout_testkit::servers::{RedisSentinels, RedisServer, TestCa, redis_is_there};
+use scaleout_testkit::{
+    needs_redis,
+    servers::{RedisSentinels, RedisServer, TestCa},
+};
 
 use crate::{connect, run, text};
 
 #[tokio::test]
 async fn sentinels_replace_a_master_on_command() {
-    if !redis_is_there("sentinels_replace_a_master_on_command") {
-        return;
-    }
+    needs_redis!();
     let all = RedisSentinels::builder().start().await.unwrap();
     assert_eq!(all.master().await.unwrap(), 0);
     assert_eq!(all.failover().await.unwrap(), 1);
@@ -20,9 +21,7 @@ async fn sentinels_replace_a_master_on_command() {
 
 #[tokio::test]
 async fn sentinels_replace_a_master_that_died() {
-    if !redis_is_there("sentinels_replace_a_master_that_died") {
-        return;
-    }
+    needs_redis!();
     let all = RedisSentinels::builder().replicas(2).start().await.unwrap();
     let old = all.kill_master().await.unwrap();
     let new = all.wait_master_after(old).await.unwrap();
@@ -35,9 +34,7 @@ async fn sentinels_replace_a_master_that_died() {
 
 #[tokio::test]
 async fn what_replicas_did_not_get_is_lost() {
-    if !redis_is_there("what_replicas_did_not_get_is_lost") {
-        return;
-    }
+    needs_redis!();
     let all = RedisSentinels::builder().start().await.unwrap();
     let master = &all.servers()[0];
     master.command(&["SET", "early", "1"]).await.unwrap();
@@ -57,9 +54,7 @@ async fn what_replicas_did_not_get_is_lost() {
 
 #[tokio::test]
 async fn lag_ends_without_loss_where_the_master_lives() {
-    if !redis_is_there("lag_ends_without_loss_where_the_master_lives") {
-        return;
-    }
+    needs_redis!();
     let all = RedisSentinels::builder().start().await.unwrap();
     let (master, replica) = (&all.servers()[0], &all.servers()[1]);
     all.lag_replicas().await.unwrap();
@@ -72,9 +67,7 @@ async fn lag_ends_without_loss_where_the_master_lives() {
 
 #[tokio::test]
 async fn sentinels_may_speak_tls_and_ask_for_passwords() {
-    if !redis_is_there("sentinels_may_speak_tls_and_ask_for_passwords") {
-        return;
-    }
+    needs_redis!();
     let ca = TestCa::new().unwrap();
     let servers = RedisServer::builder().tls(&ca).requirepass("secret");
     let sentinels = RedisServer::builder().tls(&ca).requirepass("other");

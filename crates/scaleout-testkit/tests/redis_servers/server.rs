@@ -10,16 +10,14 @@ use std::{
 };
 
 use redis::Value;
-use scaleout_testkit::servers::{RedisServer, redis_is_there};
+use scaleout_testkit::{needs_redis, servers::RedisServer};
 use tokio::time::timeout;
 
 use crate::{MOMENT, connect, eventually, run, runs, text};
 
 #[tokio::test]
 async fn a_server_is_gone_with_its_value() {
-    if !redis_is_there("a_server_is_gone_with_its_value") {
-        return;
-    }
+    needs_redis!();
     let server = RedisServer::builder().start().await.unwrap();
     let (pid, folder) = (server.pid().unwrap(), server.folder().to_owned());
     assert!(runs(pid) && folder.exists());
@@ -30,9 +28,7 @@ async fn a_server_is_gone_with_its_value() {
 
 #[tokio::test]
 async fn a_server_is_gone_after_a_panic() {
-    if !redis_is_there("a_server_is_gone_after_a_panic") {
-        return;
-    }
+    needs_redis!();
     let server = RedisServer::builder().start().await.unwrap();
     let (pid, folder) = (server.pid().unwrap(), server.folder().to_owned());
     let test = tokio::spawn(async move {
@@ -49,9 +45,7 @@ const HOLD: &str = "SCALEOUT_TEST_HOLD_A_SERVER";
 
 #[tokio::test]
 async fn a_server_is_gone_with_its_process() {
-    if !redis_is_there("a_server_is_gone_with_its_process") {
-        return;
-    }
+    needs_redis!();
     if env::var_os(HOLD).is_some() {
         let server = RedisServer::builder().start().await.unwrap();
         eprintln!("\nserver {} {}", server.pid().unwrap(), server.folder().display());
@@ -72,9 +66,7 @@ async fn a_server_is_gone_with_its_process() {
 
 #[tokio::test]
 async fn many_servers_start_at_once() {
-    if !redis_is_there("many_servers_start_at_once") {
-        return;
-    }
+    needs_redis!();
     let starts = (0..8).map(|_| RedisServer::builder().start());
     for server in futures_util::future::join_all(starts).await {
         let server = server.unwrap();
@@ -88,9 +80,7 @@ async fn many_servers_start_at_once() {
 
 #[tokio::test]
 async fn data_survive_a_kill_only_with_an_append_only_file() {
-    if !redis_is_there("data_survive_a_kill_only_with_an_append_only_file") {
-        return;
-    }
+    needs_redis!();
     for keeps in [true, false] {
         let builder = RedisServer::builder();
         let builder = if keeps { builder.appendonly() } else { builder };
@@ -109,9 +99,7 @@ async fn data_survive_a_kill_only_with_an_append_only_file() {
 
 #[tokio::test]
 async fn a_restart_keeps_or_loses_what_it_is_told_to() {
-    if !redis_is_there("a_restart_keeps_or_loses_what_it_is_told_to") {
-        return;
-    }
+    needs_redis!();
     let server = RedisServer::builder().appendonly().start().await.unwrap();
     server.command(&["SET", "key", "value"]).await.unwrap();
     server.restart().await.unwrap();
@@ -122,9 +110,7 @@ async fn a_restart_keeps_or_loses_what_it_is_told_to() {
 
 #[tokio::test]
 async fn a_frozen_server_answers_when_it_is_thawed() {
-    if !redis_is_there("a_frozen_server_answers_when_it_is_thawed") {
-        return;
-    }
+    needs_redis!();
     let server = RedisServer::builder().start().await.unwrap();
     let mut connection = connect(server.url()).await.unwrap();
     server.freeze().unwrap();
@@ -136,9 +122,7 @@ async fn a_frozen_server_answers_when_it_is_thawed() {
 
 #[tokio::test]
 async fn credentials_are_asked_for() {
-    if !redis_is_there("credentials_are_asked_for") {
-        return;
-    }
+    needs_redis!();
     let lines = ["user alice on >wonder ~app:* +@all", "ACL SETUSER bob on >builder ~* +get"];
     let server = RedisServer::builder().requirepass("secret").acl(lines).start().await.unwrap();
     let with = |credentials: &str| format!("redis://{credentials}127.0.0.1:{}", server.port());
@@ -156,9 +140,7 @@ async fn credentials_are_asked_for() {
 
 #[tokio::test]
 async fn the_default_user_can_be_switched_off() {
-    if !redis_is_there("the_default_user_can_be_switched_off") {
-        return;
-    }
+    needs_redis!();
     let server = RedisServer::builder().acl(["default off"]).start().await.unwrap();
     assert!(run(&mut connect(server.url()).await.unwrap(), "PING").await.is_err());
     server.command(&["PING"]).await.unwrap();
@@ -166,9 +148,7 @@ async fn the_default_user_can_be_switched_off() {
 
 #[tokio::test]
 async fn a_server_listens_on_a_unix_socket() {
-    if !redis_is_there("a_server_listens_on_a_unix_socket") {
-        return;
-    }
+    needs_redis!();
     let server = RedisServer::builder().start().await.unwrap();
     let url = format!("redis+unix://{}", server.unix_socket_path().display());
     run(&mut connect(url).await.unwrap(), "PING").await.unwrap();
@@ -176,18 +156,14 @@ async fn a_server_listens_on_a_unix_socket() {
 
 #[tokio::test]
 async fn a_server_that_cannot_start_says_why() {
-    if !redis_is_there("a_server_that_cannot_start_says_why") {
-        return;
-    }
+    needs_redis!();
     let error = RedisServer::builder().config("maxmemory", "some").start().await.unwrap_err();
     assert!(error.to_string().contains("maxmemory some"), "{error}");
 }
 
 #[tokio::test]
 async fn settings_reach_the_server() {
-    if !redis_is_there("settings_reach_the_server") {
-        return;
-    }
+    needs_redis!();
     let server = RedisServer::builder().config("maxmemory", "3mb").start().await.unwrap();
     assert_eq!(server.info("maxmemory").await.unwrap().unwrap(), (3 * 1024 * 1024).to_string());
     // Tests may use `DEBUG`.
@@ -196,9 +172,7 @@ async fn settings_reach_the_server() {
 
 #[tokio::test]
 async fn the_control_connection_is_made_anew() {
-    if !redis_is_there("the_control_connection_is_made_anew") {
-        return;
-    }
+    needs_redis!();
     let server = RedisServer::builder().start().await.unwrap();
     server.command(&["CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "NO"]).await.unwrap();
     server.command(&["PING"]).await.unwrap();
@@ -206,9 +180,7 @@ async fn the_control_connection_is_made_anew() {
 
 #[tokio::test]
 async fn the_last_frames_are_forgotten() {
-    if !redis_is_there("the_last_frames_are_forgotten") {
-        return;
-    }
+    needs_redis!();
     let server = RedisServer::builder().appendonly().start().await.unwrap();
     let mut connection = connect(server.url()).await.unwrap();
     let (stream, last, meta) =
@@ -244,9 +216,7 @@ async fn the_last_frames_are_forgotten() {
 
 #[tokio::test]
 async fn a_stopped_server_ends_by_itself() {
-    if !redis_is_there("a_stopped_server_ends_by_itself") {
-        return;
-    }
+    needs_redis!();
     let server = RedisServer::builder().start().await.unwrap();
     timeout(Duration::from_secs(20), server.stop()).await.unwrap().unwrap();
     let log = fs::read_to_string(server.folder().join("log")).unwrap();

@@ -1,15 +1,16 @@
 //! Servers that speak TLS.
 
 use redis::{Client, ClientTlsConfig, RedisError, TlsCertificates};
-use scaleout_testkit::servers::{RedisServer, TestCa, redis_is_there};
+use scaleout_testkit::{
+    needs_redis,
+    servers::{RedisServer, TestCa},
+};
 
 use crate::{connect, connect_by};
 
 #[tokio::test]
 async fn a_client_that_trusts_the_authority_gets_in() {
-    if !redis_is_there("a_client_that_trusts_the_authority_gets_in") {
-        return;
-    }
+    needs_redis!();
     let (ca, other) = (TestCa::new().unwrap(), TestCa::new().unwrap());
     let server = RedisServer::builder().tls(&ca).start().await.unwrap();
     ping(&server, &ca, None).await.unwrap();
@@ -22,9 +23,7 @@ async fn a_client_that_trusts_the_authority_gets_in() {
 
 #[tokio::test]
 async fn a_certificate_is_good_for_its_names_alone() {
-    if !redis_is_there("a_certificate_is_good_for_its_names_alone") {
-        return;
-    }
+    needs_redis!();
     let ca = TestCa::for_names(["elsewhere.test"]).unwrap();
     let server = RedisServer::builder().tls(&ca).start().await.unwrap();
     assert!(ping(&server, &ca, None).await.is_err());
@@ -32,9 +31,7 @@ async fn a_certificate_is_good_for_its_names_alone() {
 
 #[tokio::test]
 async fn client_certificates_can_be_required() {
-    if !redis_is_there("client_certificates_can_be_required") {
-        return;
-    }
+    needs_redis!();
     let (ca, other) = (TestCa::new().unwrap(), TestCa::new().unwrap());
     let server = RedisServer::builder().tls(&ca).require_client_certificates().start().await.unwrap();
     ping(&server, &ca, Some(&ca)).await.unwrap();
