@@ -4,20 +4,18 @@ mod backplane;
 mod config;
 mod discover;
 mod entries;
+mod entry_id;
 mod epochs;
 mod error;
 mod group;
 mod keys;
 mod link;
-mod outbox;
-mod place;
 mod reader;
 mod retention;
 mod send;
 mod start;
 #[cfg(test)]
 mod test_server;
-mod track;
 mod writer;
 
 pub use backplane::RedisBackplane;
