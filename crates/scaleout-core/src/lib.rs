@@ -14,6 +14,7 @@ mod ids;
 mod memory;
 mod message;
 mod mutant;
+pub mod provider;
 mod queue;
 mod receive;
 mod state;

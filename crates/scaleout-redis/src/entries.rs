@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use redis::Value;
-use scaleout_core::{Error, ErrorKind};
-
-use crate::{
-    place::Place,
-    track::{Body, Entry},
+use scaleout_core::{
+    Error, ErrorKind,
+    provider::{Body, Entry},
 };
+
+use crate::entry_id::place_of;
 
 /// The field of an entry that holds a frame.
 const FRAME: &[u8] = b"f";
@@ -44,7 +44,7 @@ fn stream(value: Value) -> Result<Read, Error> {
 
 fn entry(value: Value) -> Result<Entry, Error> {
     let [id, fields] = array(value)?;
-    let place: Place = text(id)?.parse().map_err(|_| malformed())?;
+    let place = place_of(&text(id)?).ok_or_else(malformed)?;
     // An entry that was deleted while it was read has no fields.
     let fields = match fields {
         Value::Array(fields) => fields,
@@ -60,7 +60,7 @@ fn entry(value: Value) -> Result<Entry, Error> {
             (FRAME, Body::Other) => body = Body::Frame(Bytes::from(value)),
             (OPENING, Body::Other) => body = Body::Opening { after: None },
             (AFTER, Body::Opening { after }) => {
-                *after = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok());
+                *after = std::str::from_utf8(&value).ok().and_then(place_of);
             }
             _ => {}
         }
@@ -84,6 +84,8 @@ fn malformed() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use scaleout_core::provider::Place;
+
     use super::*;
 
     fn bulk(text: &str) -> Value {

@@ -1,9 +1,17 @@
 //! Opening: every stream of a group gets into an epoch of the store's very history.
 
 use redis::{RedisError, Value};
-use scaleout_core::{Error, ErrorKind};
+use scaleout_core::{
+    Error, ErrorKind,
+    provider::{Head, Place},
+};
 
-use crate::{error::from_redis, group::Group, link::Link, place::Place, track::Head};
+use crate::{
+    entry_id::{entry_id, place_of},
+    error::from_redis,
+    group::Group,
+    link::Link,
+};
 
 /// It runs once per connection, and carries no payload.
 const OPEN: &str = include_str!("open.lua");
@@ -69,13 +77,13 @@ pub(crate) async fn open(group: &Group, link: &Link) -> Result<Vec<Head>, Error>
     let mut heads = Vec::with_capacity(group.lanes.len());
     for (lane, values) in group.lanes.iter().zip(values.chunks_exact(4)) {
         let epoch = text(&values[0])?;
-        let last: Place = text(&values[1])?.parse().map_err(|_| malformed())?;
+        let last = place_of(&text(&values[1])?).ok_or_else(malformed)?;
         let after = match text(&values[2])?.as_str() {
             "-" => None,
-            after => Some(after.parse().map_err(|_| malformed())?),
+            after => Some(place_of(after).ok_or_else(malformed)?),
         };
         if values[3] == Value::Int(1) {
-            let after = after.map(|after: Place| after.to_string());
+            let after = after.map(entry_id);
             tracing::info!(app = %config.app, stream = lane.stream.0, epoch, after, "opened an epoch");
         }
         heads.push(Head { last, after });

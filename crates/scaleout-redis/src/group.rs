@@ -9,12 +9,12 @@ use std::{
     time::Instant,
 };
 
-use scaleout_core::{Error, ErrorKind, NodeId, StreamIndex};
+use scaleout_core::{Error, ErrorKind, NodeId, StreamIndex, provider::Place};
 use tokio::sync::Notify;
 
 use crate::{
-    config::RedisConfig, discover::Places, epochs::Known, keys::Keys, place::Place, reader::Arrivals,
-    retention::Retention, writer::WriterSlot,
+    config::RedisConfig, discover::Places, epochs::Known, keys::Keys, reader::Arrivals, retention::Retention,
+    writer::WriterSlot,
 };
 
 /// A group of streams on one server.

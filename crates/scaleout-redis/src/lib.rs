@@ -4,21 +4,20 @@ mod backplane;
 mod config;
 mod discover;
 mod entries;
+mod entry_id;
 mod epochs;
 mod error;
 mod group;
 mod keys;
 mod link;
-mod outbox;
-mod place;
 mod reader;
 mod retention;
 mod send;
 mod start;
 #[cfg(test)]
 mod test_server;
-mod track;
 mod writer;
 
 pub use backplane::RedisBackplane;
-pub use config::{Endpoint, RedisConfig, Secret, TlsConfig, Topology};
+pub use config::{Endpoint, RedisConfig, TlsConfig, Topology};
+pub use scaleout_core::provider::Secret;

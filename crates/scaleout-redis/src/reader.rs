@@ -14,19 +14,20 @@ use futures_util::{
     future::{BoxFuture, MaybeDone, maybe_done},
 };
 use redis::{Cmd, RedisError, Value};
-use scaleout_core::{Backoff, Error, Event, Start, StreamIndex};
+use scaleout_core::{
+    Backoff, Error, Event, Start, StreamIndex,
+    provider::{Body, Entry, Events, Head, Outbox, Place, Track},
+};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::{
     entries::{Read, entries_of},
+    entry_id::entry_id,
     epochs::open,
     error::from_redis,
     group::Group,
     link::{Link, pulse},
-    outbox::{Events, Outbox},
-    place::Place,
     start::start_of,
-    track::{Body, Entry, Head, Track},
     writer::Writer,
 };
 
@@ -142,7 +143,7 @@ impl Group {
         }
         drop(arrivals);
         self.changed.notify_one();
-        Some(Events(outbox))
+        Some(Events::new(outbox))
     }
 }
 
@@ -197,7 +198,7 @@ impl Reader {
             });
         }
         for Arrival { lane, start, outbox } in arrivals.new.drain(..) {
-            let track = Track::new();
+            let track = Track::default();
             let reception = Reception { start, track, outbox, linked: false, events: Vec::new() };
             self.receptions[lane].push(reception);
         }
@@ -365,7 +366,7 @@ impl Reader {
             command.arg(&self.group.lanes[*lane].key);
         }
         for (_, from) in &wanted {
-            command.arg(from.to_string());
+            command.arg(entry_id(*from));
         }
         Some(Box::pin(maybe_done(query(link.clone(), command).boxed())))
     }
@@ -380,7 +381,7 @@ impl Reader {
             let head = &mut self.heads[lane];
             for entry in &entries {
                 follow(head, entry);
-                let size = entry.body.len();
+                let size = entry.body.frame_bytes();
                 self.trim_is_due |= place.note(entry.place, size, now);
                 (bytes, count) = (bytes + size, count + 1);
             }
@@ -467,7 +468,7 @@ async fn trim(group: &Group, writer: &Writer) {
     let mut commands = redis::pipe();
     for lane in &group.lanes {
         if let Some(floor) = lane.untold_floor() {
-            commands.cmd("XTRIM").arg(&lane.key).arg("MINID").arg("~").arg(floor.to_string());
+            commands.cmd("XTRIM").arg(&lane.key).arg("MINID").arg("~").arg(entry_id(floor));
         }
     }
     if commands.is_empty() {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::place::Place;
+use scaleout_core::provider::Place;
 
 /// Retention is dropped in this many steps, so that what is remembered stays small.
 const BUCKETS: usize = 64;

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use redis::{RedisError, ServerErrorKind, Value};
-use scaleout_core::{Error, ErrorKind, FrameId};
+use scaleout_core::{Error, ErrorKind, FrameId, provider::Place};
 
 use crate::{
+    entry_id::{entry_id, place_of},
     error::from_redis,
     group::{Group, Lane, Sent},
-    place::Place,
     writer::Writer,
 };
 
@@ -178,7 +178,7 @@ impl Group {
         let mut append = redis::Cmd::with_capacity(9, payload.len() + 128);
         append.arg("XADD").arg(&place.key).arg("NOMKSTREAM");
         match self.bound(place) {
-            Bound::Floor(floor) => append.arg("MINID").arg("~").arg(floor.to_string()),
+            Bound::Floor(floor) => append.arg("MINID").arg("~").arg(entry_id(floor)),
             Bound::Entries(entries) => append.arg("MAXLEN").arg("~").arg(entries),
             Bound::None => &mut append,
         };
@@ -220,7 +220,7 @@ impl Group {
             return Err(self.failed(writer, error, &doing));
         }
         let id: String = redis::from_redis_value(id).map_err(|_| unknown())?;
-        Ok(Appended::At(id.parse().map_err(|_| unknown())?))
+        Ok(Appended::At(place_of(&id).ok_or_else(unknown)?))
     }
 
     fn bound(&self, lane: &Lane) -> Bound {

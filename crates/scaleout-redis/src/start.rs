@@ -1,15 +1,17 @@
 //! Where a new reception begins.
 
 use redis::Value;
-use scaleout_core::{Error, Start};
+use scaleout_core::{
+    Error, Start,
+    provider::{Body, Head, Place},
+};
 
 use crate::{
     entries::range,
+    entry_id::entry_id,
     error::from_redis,
     group::{Group, Lane},
     link::Link,
-    place::Place,
-    track::{Body, Head},
 };
 
 /// The entry behind which a reception of `start` reads.
@@ -40,7 +42,7 @@ pub(crate) async fn start_of(
         if wanted <= last.id {
             return Ok(Place { id: last.id - wanted, ..last });
         }
-        let opening = Place { id: 0, ..last }.to_string();
+        let opening = entry_id(Place { id: 0, ..last });
         let found = ask(group, link, redis::cmd("XRANGE").arg(&lane.key).arg(&opening).arg(&opening)).await?;
         after = match range(found)?.pop().map(|entry| entry.body) {
             Some(Body::Opening { after }) => after,

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use scaleout_core::{Backoff, Error};
+use scaleout_core::{Backoff, Error, provider::Head};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -16,7 +16,6 @@ use crate::{
     epochs::open,
     group::{Group, closed, lock},
     link::{Link, Replaced},
-    track::Head,
 };
 
 /// A connection for commands, and where the streams stood when it was told last.

@@ -3,31 +3,37 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use scaleout_core::{Epoch, Event, PayloadId};
 
-use crate::place::Place;
+use super::Place;
+use crate::{Epoch, Event, PayloadId};
 
-/// One entry of a stream.
+/// One entry of a stream, as it was read from the store.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) place: Place,
-    pub(crate) body: Body,
+pub struct Entry {
+    /// Where it stands.
+    pub place: Place,
+    /// What it holds.
+    pub body: Body,
 }
 
 /// What an entry holds.
 #[derive(Debug, Clone)]
-pub(crate) enum Body {
+pub enum Body {
     /// A frame.
     Frame(Bytes),
-    /// The beginning of an epoch, and what it continues.
-    Opening { after: Option<Place> },
-    /// What is not ours. It has an id all the same.
+    /// The beginning of an epoch, which is an entry with an id as others are.
+    Opening {
+        /// The last entry of the earlier history that the epoch continues; `None`: nothing, or not known.
+        after: Option<Place>,
+    },
+    /// What is not ours. It has an id all the same, and is passed on as an empty payload.
     Other,
 }
 
 impl Body {
-    /// Bytes of the frame.
-    pub(crate) fn len(&self) -> usize {
+    /// The size of the frame, in bytes; 0 where there is none.
+    #[must_use]
+    pub fn frame_bytes(&self) -> usize {
         match self {
             Self::Frame(bytes) => bytes.len(),
             Self::Opening { .. } | Self::Other => 0,
@@ -36,17 +42,23 @@ impl Body {
 }
 
 /// Where a stream stands in the store, as far as this node knows.
+///
+/// It has an entry: at least the opening of its epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Head {
+pub struct Head {
     /// The last entry.
-    pub(crate) last: Place,
+    pub last: Place,
     /// What the epoch of that entry continues.
-    pub(crate) after: Option<Place>,
+    pub after: Option<Place>,
 }
 
-/// How far one reception has come.
-#[derive(Debug)]
-pub(crate) struct Track {
+/// How far one reception has come, which outlives the links to the store.
+///
+/// It makes events of what a reader tells it: [`begin`](Self::begin) once, [`linked`](Self::linked) for every link, and
+/// then [`take`](Self::take) for the entries, in the order of the store. After a new link the reader goes on behind
+/// [`stand`](Self::stand); it may read further back, since nothing is passed on twice.
+#[derive(Debug, Default)]
+pub struct Track {
     /// The last entry that was passed on, or that is none of this reception's business; `None` before the first link.
     stand: Option<Place>,
     /// The epoch of the last `Opened` on this link.
@@ -59,29 +71,31 @@ pub(crate) struct Track {
 const PAST: usize = 64;
 
 impl Track {
-    pub(crate) fn new() -> Self {
-        Self { stand: None, told: None, past: VecDeque::new() }
-    }
-
-    pub(crate) fn stand(&self) -> Option<Place> {
+    /// The entry behind which to read on; `None` before [`begin`](Self::begin).
+    #[must_use]
+    pub fn stand(&self) -> Option<Place> {
         self.stand
     }
 
-    /// Begins behind `place`.
-    pub(crate) fn begin(&mut self, place: Place) {
+    /// Begins the reception behind `place`, where its [`Start`](crate::Start) is.
+    pub fn begin(&mut self, place: Place) {
         self.stand = Some(place);
     }
 
-    /// A new link: an `Opened` is due, at once if nothing is there to be read, else before the first entry.
-    pub(crate) fn linked(&mut self, head: Head, events: &mut Vec<Event>) {
+    /// A new link, over which the stream stands at `head`; adds to `events` what is to be told now.
+    ///
+    /// An [`Opened`](Event::Opened) is due: at once if nothing is there to be read, else before the first entry.
+    pub fn linked(&mut self, head: Head, events: &mut Vec<Event>) {
         self.told = None;
         if self.stand >= Some(head.last) {
             self.open(head.last.epoch, head.after, head, events);
         }
     }
 
-    /// Takes what was read; entries up to the stand are passed over.
-    pub(crate) fn take(&mut self, entry: &Entry, head: Head, events: &mut Vec<Event>) {
+    /// Takes an entry that was read, and adds to `events` what is to be told of it.
+    ///
+    /// Entries up to the stand are passed over. `head` may have moved since the link began.
+    pub fn take(&mut self, entry: &Entry, head: Head, events: &mut Vec<Event>) {
         let place = entry.place;
         if self.stand >= Some(place) {
             return;
@@ -174,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_fresh_reception_reads_epochs_each_behind_its_opened() {
-        let mut track = Track::new();
+        let mut track = Track::default();
         track.begin(place(1, 4));
         let head = Head { last: place(2, 1), after: Some(place(1, 5)) };
         let events = run(&mut track, head, &[frame(1, 5), opening(2, Some(place(1, 5))), frame(2, 1)]);
@@ -183,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_link_to_a_stream_that_has_nothing_new_opens_at_once() {
-        let mut track = Track::new();
+        let mut track = Track::default();
         track.begin(place(2, 3));
         let head = Head { last: place(2, 3), after: Some(place(1, 5)) };
         assert_eq!(run(&mut track, head, &[]), ["2 after 1-5"]);
@@ -192,20 +206,20 @@ mod tests {
 
     #[test]
     fn an_epoch_that_continues_nothing_is_told_as_broken_to_who_was_there_before() {
-        let mut track = Track::new();
+        let mut track = Track::default();
         track.begin(place(2, 3));
         let head = Head { last: place(2, 3), after: None };
         assert_eq!(run(&mut track, head, &[]), ["2 after -"]);
         let head = Head { last: place(9, 0), after: None };
         assert_eq!(run(&mut track, head, &[opening(9, None)]), ["9 after -, broken", "0"]);
-        let mut fresh = Track::new();
+        let mut fresh = Track::default();
         fresh.begin(Place::START);
         assert_eq!(run(&mut fresh, head, &[opening(9, None)]), ["9 after -", "0"]);
     }
 
     #[test]
     fn what_a_slow_clock_began_behind_the_stand_is_told_as_broken() {
-        let mut track = Track::new();
+        let mut track = Track::default();
         track.begin(place(5, 3));
         let head = Head { last: place(5, 3), after: Some(place(4, 9)) };
         assert_eq!(run(&mut track, head, &[]), ["5 after 4-9"]);
@@ -219,7 +233,7 @@ mod tests {
 
     #[test]
     fn an_opening_that_was_trimmed_is_known_from_the_head() {
-        let mut track = Track::new();
+        let mut track = Track::default();
         track.begin(place(1, 3));
         let head = Head { last: place(3, 8), after: Some(place(2, 6)) };
         assert_eq!(run(&mut track, head, &[frame(3, 7), frame(3, 8)]), ["3 after 2-6", "7", "8"]);
