@@ -11,10 +11,10 @@ mod url;
 
 use std::{num::NonZeroU16, str::FromStr, time::Duration};
 
-use scaleout_core::{AppName, Error, ErrorKind};
+use scaleout_core::{AppName, Error, ErrorKind, provider::Secret};
 
 pub use self::{
-    tls::{Secret, TlsConfig},
+    tls::TlsConfig,
     topology::{Endpoint, Topology},
 };
 

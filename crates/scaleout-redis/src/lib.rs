@@ -19,4 +19,5 @@ mod test_server;
 mod writer;
 
 pub use backplane::RedisBackplane;
-pub use config::{Endpoint, RedisConfig, Secret, TlsConfig, Topology};
+pub use config::{Endpoint, RedisConfig, TlsConfig, Topology};
+pub use scaleout_core::provider::Secret;

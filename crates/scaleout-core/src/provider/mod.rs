@@ -17,10 +17,12 @@
 
 mod outbox;
 mod place;
+mod secret;
 mod track;
 
 pub use self::{
     outbox::{Events, Outbox},
     place::Place,
+    secret::Secret,
     track::{Body, Entry, Head, Track},
 };

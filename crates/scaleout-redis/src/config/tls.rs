@@ -1,36 +1,6 @@
-//! Secrets, and what TLS needs.
+//! What TLS needs.
 
 use std::fmt;
-
-/// A password. `Debug` shows `***`; there is no `Display`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The password itself.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl From<String> for Secret {
-    fn from(password: String) -> Self {
-        Self(password)
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(password: &str) -> Self {
-        Self(password.into())
-    }
-}
 
 /// TLS to the servers, by rustls: versions 1.2 and 1.3.
 ///

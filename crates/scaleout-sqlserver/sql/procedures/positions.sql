@@ -4,6 +4,8 @@
 --       taken over since the epoch was opened, so that nothing may be appended before a new one is;
 --   (stream, epoch, first_seq, last_seq), one row per stream;
 --   (stream, epoch, first_seq, after_epoch, after_id), one row per stream and epoch, by stream and epoch.
+-- Each result is of its own moment and none is older than the one before it: where an epoch begins meanwhile, the later
+-- results know it already, and what holds for a stream is the epoch in its own row.
 CREATE PROCEDURE $(schema).positions
 AS
 BEGIN

@@ -2,7 +2,7 @@
 -- them: one round trip, however many streams have something new.
 CREATE PROCEDURE $(schema).[read]
     -- $(each stream)
-    @after_$(stream) bigint,
+    @after_$(stream) bigint = NULL,
     -- $(end)
     @max_rows int,
     @max_bytes bigint

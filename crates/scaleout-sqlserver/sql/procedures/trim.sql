@@ -13,8 +13,10 @@ BEGIN
     SET XACT_ABORT ON;
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     IF @@TRANCOUNT > 0 THROW 50001, N'trim must not run inside a transaction', 1;
-    DECLARE @granted int, @done bigint, @upto bigint, @last_seq bigint, @bytes bigint, @rows bigint, @deleted bigint, @cutoff datetime2(7), @oldest bigint;
-    EXEC @granted = sp_getapplock @Resource = N'scaleout:trim:$(stream):$(schema_text)', @LockMode = N'Exclusive', @LockOwner = N'Session', @LockTimeout = 0;
+    DECLARE @granted int, @done bigint, @upto bigint, @last_seq bigint, @bytes bigint, @rows bigint, @deleted bigint,
+        @cutoff datetime2(7), @oldest bigint;
+    EXEC @granted = sp_getapplock @Resource = N'scaleout:trim:$(stream):$(schema_text)', @LockMode = N'Exclusive',
+        @LockOwner = N'Session', @LockTimeout = 0;
     IF @granted < 0
     BEGIN
         SELECT CAST(-1 AS bigint), CAST(0 AS bit);
