@@ -20,6 +20,8 @@ pub(crate) enum Failure {
     Connect(io::Error),
     /// The token provider has no token.
     Token(Error),
+    /// The server answered something that no procedure of ours yields.
+    Answer(String),
 }
 
 impl Failure {
@@ -41,6 +43,9 @@ impl Failure {
                 Error::new(ErrorKind::Timeout, format!("{doing}: no answer within {after:?}"))
             }
             Self::Connect(error) => Error::new(ErrorKind::Unavailable, doing).with_source(error),
+            Self::Answer(what) => {
+                Error::new(ErrorKind::Unsupported, format!("{doing}: the answer has another form: {what}"))
+            }
             Self::Token(error) => {
                 Error::new(error.kind(), format!("{doing}: no access token")).with_source(error)
             }
