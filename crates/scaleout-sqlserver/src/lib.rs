@@ -13,6 +13,7 @@ mod pace;
 mod pool;
 mod reader;
 mod send;
+mod sql;
 mod store;
 mod upkeep;
 
@@ -21,3 +22,4 @@ pub use bell::Doorbell;
 pub use config::{Authentication, Encryption, Install, Notifications, SqlServerConfig, TokenProvider};
 pub use health::{ServiceBrokerHealth, SqlServerHealth};
 pub use scaleout_core::provider::Secret;
+pub use sql::Script;
