@@ -380,7 +380,7 @@ impl Reader {
             let place = &self.group.lanes[lane];
             let head = &mut self.heads[lane];
             for entry in &entries {
-                follow(head, entry);
+                head.follow(entry);
                 let size = entry.body.frame_bytes();
                 self.trim_is_due |= place.note(entry.place, size, now);
                 (bytes, count) = (bytes + size, count + 1);
@@ -430,20 +430,6 @@ impl Reader {
             }
         }
     }
-}
-
-/// Follows the head of a stream by what is read of it.
-fn follow(head: &mut Head, entry: &Entry) {
-    if entry.place <= head.last {
-        return;
-    }
-    if entry.place.epoch > head.last.epoch {
-        head.after = match entry.body {
-            Body::Opening { after } => after,
-            Body::Frame(_) | Body::Other => None,
-        };
-    }
-    head.last = entry.place;
 }
 
 async fn query(link: Link, command: Cmd) -> Result<Value, RedisError> {

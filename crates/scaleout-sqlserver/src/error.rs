@@ -28,6 +28,8 @@ pub(crate) enum Failure {
     Connect(io::Error),
     /// The token provider has no token.
     Token(Error),
+    /// The server answered something that no procedure of ours yields.
+    Answer(String),
 }
 
 impl Failure {
@@ -49,6 +51,9 @@ impl Failure {
                 Error::new(ErrorKind::Timeout, format!("{doing}: no answer within {after:?}"))
             }
             Self::Connect(error) => Class::of_io(error.kind()).into_error(doing).with_source(error),
+            Self::Answer(what) => {
+                Error::new(ErrorKind::Unsupported, format!("{doing}: the answer has another form: {what}"))
+            }
             Self::Token(error) => {
                 Error::new(error.kind(), format!("{doing}: the token provider has no token"))
                     .with_source(error)

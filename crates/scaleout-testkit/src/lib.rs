@@ -8,6 +8,6 @@ pub mod load;
 pub mod mutants;
 mod observed;
 mod recorder;
-#[cfg(all(unix, feature = "redis-server"))]
+#[cfg(all(unix, feature = "servers"))]
 pub mod servers;
 pub mod simulation;

@@ -20,16 +20,25 @@
 
 mod ca;
 mod ports;
+#[cfg(feature = "redis-server")]
 mod process;
 mod proxy;
+#[cfg(feature = "redis-server")]
 mod redis;
 mod resp;
+mod tds;
 
+use std::time::Duration;
+
+#[cfg(feature = "redis-server")]
+pub use self::redis::{
+    RedisCluster, RedisClusterBuilder, RedisSentinels, RedisSentinelsBuilder, RedisServer,
+    RedisServerBuilder, SlotMove, redis_is_there,
+};
 pub use self::{
     ca::TestCa,
     proxy::{Fate, TcpProxy},
-    redis::{
-        RedisCluster, RedisClusterBuilder, RedisSentinels, RedisSentinelsBuilder, RedisServer,
-        RedisServerBuilder, SlotMove, redis_is_there,
-    },
 };
+
+/// How often an event is looked for that nothing tells of.
+const POLL: Duration = Duration::from_millis(10);

@@ -52,6 +52,22 @@ pub struct Head {
     pub after: Option<Place>,
 }
 
+impl Head {
+    /// Follows the stream by what was read of it.
+    pub fn follow(&mut self, entry: &Entry) {
+        if entry.place <= self.last {
+            return;
+        }
+        if entry.place.epoch > self.last.epoch {
+            self.after = match entry.body {
+                Body::Opening { after } => after,
+                Body::Frame(_) | Body::Other => None,
+            };
+        }
+        self.last = entry.place;
+    }
+}
+
 /// How far one reception has come, which outlives the links to the store.
 ///
 /// It makes events of what a reader tells it: [`begin`](Self::begin) once, [`linked`](Self::linked) for every link, and

@@ -376,7 +376,7 @@ fn a_certificate_is_checked() {
 
 #[tokio::test]
 async fn the_client_gets_what_is_set() {
-    let config = config().with_instance("i").with_command_timeout(MINUTE).with_packet_size(512);
+    let config = config().with_instance("i").with_packet_size(512);
     let address = async |port| config.client_config("other", port).await.unwrap().get_addr();
     assert_eq!(address(Some(7)).await, "other:7");
     // Of the SQL Browser.
@@ -384,8 +384,8 @@ async fn the_client_gets_what_is_set() {
     let client =
         SqlServerConfig { instance: None, ..config.clone() }.client_config("::1", None).await.unwrap();
     assert_eq!(client.get_addr(), "::1:1433");
-    assert_eq!(client.get_command_timeout(), Some(MINUTE));
-    assert_eq!(client.get_handshake_timeout(), None);
+    // A wait may take longer than any other request; who asks has a time-out of its own.
+    assert_eq!((client.get_command_timeout(), client.get_handshake_timeout()), (None, None));
     assert_eq!(client.get_packet_size(), Some(512));
 
     let secret = config.with_authentication(token()).client_config("h", None).await.unwrap();

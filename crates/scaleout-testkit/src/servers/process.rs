@@ -10,8 +10,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
-/// How often an event is looked for that nothing tells of.
-pub(super) const POLL: Duration = Duration::from_millis(10);
+use super::POLL;
 
 /// Waits until its input ends, as it does with the process that made it, and cleans up then: an id, a folder.
 ///

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use self::connection::Connection;
-use super::{ports::Port, process::POLL};
+use super::{POLL, ports::Port};
 
 /// How long the port of a proxy that [accepts](TcpProxy::accept) again may be somebody else's.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ pub struct TcpProxy {
     listening: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What becomes of a frame on its way to Redis.
+/// What becomes of a frame on its way to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// The server gets it, and its connection breaks before the answer.
@@ -156,10 +156,10 @@ impl TcpProxy {
         self.shared.flows.send_replace(true);
     }
 
-    /// Lets `fate` meet the next frame that a client appends to stream 0 of the Redis provider (plain TCP only).
+    /// Lets `fate` meet the next frame that a client appends to stream 0 (plain TCP only).
     ///
-    /// That is an `XADD` to a key that ends in `:stream:0`, with `f` as its first field, together with the transaction
-    /// it is in. What else is under way on the connection shares the fate of the connection.
+    /// With Redis that is an `XADD` to a key that ends in `:stream:0`, with `f` as its first field, together with the transaction
+    /// it is in; with SQL Server a call of a procedure `publish_0`. What else is under way on the connection shares the fate of the connection.
     pub fn next_frame(&self, fate: Fate) {
         self.shared.settings().fate = Some(fate);
     }

@@ -28,6 +28,7 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed<'_> {
 }
 
 /// Appends a request.
+#[cfg(any(test, feature = "redis-server"))]
 pub(super) fn write(arguments: &[&[u8]], into: &mut Vec<u8>) {
     into.extend_from_slice(format!("*{}\r\n", arguments.len()).as_bytes());
     for argument in arguments {

@@ -1,6 +1,9 @@
 //! Where in the bytes of a client a frame begins and ends.
 
-use crate::servers::resp::{Parsed, appended_frame, parse};
+use crate::servers::{
+    resp::{Parsed, appended_frame, parse},
+    tds,
+};
 
 /// What a client sent and the proxy did not forward yet.
 #[derive(Debug, Default)]
@@ -12,8 +15,19 @@ pub(super) struct Requests {
     /// Whether `buffer` begins with a transaction or a request that must be seen as one.
     holds: bool,
     has_frame: bool,
-    /// The client does not talk to Redis, or not in plain text: all is forwarded as it comes.
-    is_foreign: bool,
+    /// What the client talks, once it has said something.
+    language: Option<Language>,
+}
+
+/// What a client talks to its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Language {
+    /// Redis, in plain text.
+    Resp,
+    /// SQL Server, in plain text.
+    Tds,
+    /// Something else, or encrypted: all is forwarded as it comes.
+    Foreign,
 }
 
 /// What to do with bytes.
@@ -39,16 +53,45 @@ impl Requests {
 
     /// The next bytes that go together; frames are looked for only where it `is_armed`.
     pub(super) fn next(&mut self, is_armed: bool) -> Next {
+        if self.language.is_none() {
+            let Some(&first) = self.buffer.first() else { return Next::Wait };
+            self.language = Some(if tds::begins_with(first) { Language::Tds } else { Language::Resp });
+        }
+        match self.language {
+            Some(Language::Resp) => self.next_resp(is_armed),
+            Some(Language::Tds) => self.next_tds(is_armed),
+            Some(Language::Foreign) | None => self.next_foreign(),
+        }
+    }
+
+    fn next_foreign(&mut self) -> Next {
+        self.language = Some(Language::Foreign);
+        let rest = self.rest();
+        if rest.is_empty() { Next::Wait } else { Next::Forward(rest) }
+    }
+
+    fn next_tds(&mut self, is_armed: bool) -> Next {
+        match tds::message(&self.buffer) {
+            tds::Parsed::Incomplete => Next::Wait,
+            tds::Parsed::Foreign => self.next_foreign(),
+            tds::Parsed::Message(length) => {
+                let message: Vec<u8> = self.buffer.drain(..length).collect();
+                if is_armed && tds::appends_to_stream_0(&message) {
+                    Next::Frame(message)
+                } else {
+                    Next::Forward(message)
+                }
+            }
+        }
+    }
+
+    fn next_resp(&mut self, is_armed: bool) -> Next {
         loop {
             let unread = self.buffer.get(self.whole..).unwrap_or_default();
             let (request, length) = match parse(unread) {
-                Parsed::Request(request, length) if !self.is_foreign => (request, length),
-                Parsed::Incomplete if !self.is_foreign => return self.forward_unless_held(),
-                _ => {
-                    self.is_foreign = true;
-                    let rest = self.rest();
-                    return if rest.is_empty() { Next::Wait } else { Next::Forward(rest) };
-                }
+                Parsed::Request(request, length) => (request, length),
+                Parsed::Incomplete => return self.forward_unless_held(),
+                _ => return self.next_foreign(),
             };
             let is = |name: &[u8]| request.first().is_some_and(|first| first.eq_ignore_ascii_case(name));
             let (begins, ends, is_dropped) = (is(b"MULTI"), is(b"EXEC"), is(b"DISCARD"));

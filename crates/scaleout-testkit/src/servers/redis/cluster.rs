@@ -12,7 +12,7 @@ use super::{
     server::RedisServer,
     slots::{SLOTS, slot_of},
 };
-use crate::servers::process::POLL;
+use crate::servers::POLL;
 
 /// How long a move of a key may take; also an answer that never comes.
 const MIGRATE_TIMEOUT_MS: &str = "5000";

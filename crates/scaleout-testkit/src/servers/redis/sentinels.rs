@@ -11,7 +11,7 @@ use super::{
     control::{PASSWORD, USER},
     server::{PATIENCE, RedisServer},
 };
-use crate::servers::{TcpProxy, process::POLL};
+use crate::servers::{POLL, TcpProxy};
 
 /// How the master is called where a name has to be given.
 const NAME: &str = "mymaster";

@@ -15,11 +15,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::{PROGRAM, builder::RedisServerBuilder, control::Control, log};
-use crate::servers::{
-    TestCa,
-    ports::Port,
-    process::{POLL, Process},
-};
+use crate::servers::{POLL, TestCa, ports::Port, process::Process};
 
 /// How long a server may take to start or to stop: a busy machine, not a large data set.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,22 @@
+-- scaleout-sqlserver: removal of the doorbell.
+-- Schema "scaleout", app "chat", 2 message tables, schema version 1.
+-- Run it in the database of the app, with SQL Server Management Studio, or:
+--     sqlcmd -S <server> -d <database> -b -I -i <this file>
+GO
+-- The doorbell alone. Dropping a service ends its conversations; nodes go on polling. Texts, because there are servers without
+-- Service Broker that refuse to read on where they see its statements.
+DROP PROCEDURE IF EXISTS [scaleout].ring, [scaleout].wait, [scaleout].arm, [scaleout].register, [scaleout].unregister,
+    [scaleout].collect, [scaleout].janitor, [scaleout].doorbell_health;
+IF OBJECT_ID(N'[scaleout].listeners', N'U') IS NOT NULL
+    EXEC (N'DELETE FROM [scaleout].listeners');
+IF OBJECT_ID(N'[scaleout].ears', N'SQ') IS NOT NULL
+BEGIN
+    IF EXISTS (SELECT 1 FROM sys.services WHERE name = N'scaleout/scaleout/ear') EXEC (N'DROP SERVICE [scaleout/scaleout/ear]');
+    EXEC (N'DROP QUEUE [scaleout].ears');
+END;
+IF OBJECT_ID(N'[scaleout].bells', N'SQ') IS NOT NULL
+BEGIN
+    IF EXISTS (SELECT 1 FROM sys.services WHERE name = N'scaleout/scaleout/bell') EXEC (N'DROP SERVICE [scaleout/scaleout/bell]');
+    EXEC (N'DROP QUEUE [scaleout].bells');
+END;
+GO

@@ -1,0 +1,1 @@
+CREATE OR ALTER TABLE [scaleout].streams (stream smallint NOT NULL);

@@ -1,0 +1,1 @@
+SELECT seq FROM [scaleout].messages_0 ORDER BY seq LIMIT 10;

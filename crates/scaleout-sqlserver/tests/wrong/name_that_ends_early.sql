@@ -1,0 +1,1 @@
+CREATE TABLE [scale]out].streams (stream smallint NOT NULL);

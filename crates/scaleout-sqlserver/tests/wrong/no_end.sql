@@ -1,0 +1,4 @@
+CREATE PROCEDURE [scaleout].held
+AS
+BEGIN
+    SELECT 1;

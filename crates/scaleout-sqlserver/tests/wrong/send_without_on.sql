@@ -1,0 +1,2 @@
+DECLARE @bell uniqueidentifier;
+SEND CONVERSATION @bell MESSAGE TYPE [DEFAULT] (0x01);

@@ -1,0 +1,1 @@
+IF SCHEMA_ID(N'it's') IS NULL SELECT 1;
