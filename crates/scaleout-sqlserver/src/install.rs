@@ -3,7 +3,7 @@
 //! One node at a time installs, in one transaction behind a lock of the application; the layout row comes last, so
 //! that whoever finds it finds everything. A start that finds all there takes no lock.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use scaleout_core::{Error, ErrorKind};
 use tiberius::{Row, error::Error as ClientError};
@@ -36,8 +36,15 @@ pub(crate) enum Doorbell {
     Off,
 }
 
-/// How long a node waits for another one that is installing, before it asks again.
-const LOCK_WAIT: Duration = Duration::from_secs(20);
+/// How long a node waits in line to install, before it looks whether that has been done. Longer, and of many nodes that
+/// start at once each would look while all others wait.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a node waits for another one that is installing.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Our number for a lock that another node holds.
+const INSTALLING_ELSEWHERE: u32 = 50020;
 
 /// How long a step of an installation may take: it waits for calls of nodes that are running.
 const STEP: Duration = Duration::from_secs(60);
@@ -104,16 +111,12 @@ struct Broker {
 
 impl Installer<'_> {
     async fn create(&mut self) -> Result<Prepared, Error> {
-        let version = self.version().await?;
-        if version.is_none_or(|version| version < SCHEMA_VERSION) {
+        let mut missing = self.lacking().await?;
+        if missing.as_ref().is_none_or(|missing| missing.iter().any(|object| !object.is_there)) {
             self.install().await?;
+            missing = self.lacking().await?;
         }
-        let mut missing = self.missing().await?;
-        if missing.iter().any(|object| !object.is_there) {
-            self.install().await?;
-            missing = self.missing().await?;
-        }
-        self.refuse(&missing)?;
+        self.refuse(&missing.unwrap_or_default())?;
         let doorbell = self.create_doorbell().await?;
         Ok(Prepared { doorbell })
     }
@@ -147,6 +150,19 @@ impl Installer<'_> {
         layout.map(|layout| layout.check(self.config).map(|()| layout.schema_version)).transpose()
     }
 
+    /// What is missing of this version or a newer one; `None` where there is an older one, or none.
+    async fn lacking(&mut self) -> Result<Option<Vec<Missing>>, Error> {
+        match self.version().await? {
+            Some(SCHEMA_VERSION..) => self.missing().await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether everything is there.
+    async fn is_complete(&mut self) -> Result<bool, Error> {
+        Ok(self.lacking().await?.is_some_and(|missing| missing.iter().all(|object| object.is_there)))
+    }
+
     /// The layout row, also of objects of another version.
     async fn probe(&mut self) -> Result<Option<Layout>, Error> {
         let rows = self.ask(self.target.probe()).await?;
@@ -166,7 +182,16 @@ impl Installer<'_> {
 
     /// Makes everything that polling needs, unless another node has done it meanwhile.
     async fn install(&mut self) -> Result<(), Error> {
-        self.begin().await?;
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(failure) = self.begin().await {
+            let is_busy = failure.number() == Some(INSTALLING_ELSEWHERE);
+            if !is_busy || Instant::now() >= deadline {
+                return Err(self.failed(failure, INSTALLING));
+            }
+            if self.is_complete().await? {
+                return Ok(());
+            }
+        }
         let outcome = self.install_locked().await;
         self.end(outcome).await
     }
@@ -175,11 +200,11 @@ impl Installer<'_> {
         let mut texts = self.target.install();
         if let Some(layout) = self.probe().await? {
             layout.check(self.config)?;
-            let is_complete = !self.missing().await?.iter().any(|object| !object.is_there);
-            // What a newer version has made is not made anew by an older one.
-            if layout.schema_version > SCHEMA_VERSION
-                || (layout.schema_version == SCHEMA_VERSION && is_complete)
-            {
+            // What a newer version has made is not made anew by an older one. Nothing is called that may not be there:
+            // that would end the transaction.
+            let is_current = layout.schema_version == SCHEMA_VERSION;
+            let is_newer = layout.schema_version > SCHEMA_VERSION;
+            if is_newer || is_current && self.missing().await?.iter().all(|object| object.is_there) {
                 return Ok(());
             }
             if self.broker().await?.is_installed {
@@ -214,7 +239,7 @@ impl Installer<'_> {
     }
 
     async fn install_doorbell(&mut self) -> Result<(), Error> {
-        self.begin().await?;
+        self.begin().await.map_err(|failure| self.failed(failure, INSTALLING))?;
         let outcome = self.install_doorbell_locked().await;
         self.end(outcome).await
     }
@@ -310,10 +335,9 @@ impl Installer<'_> {
         Err(Error::new(ErrorKind::Config, problem))
     }
 
-    async fn begin(&mut self) -> Result<(), Error> {
+    async fn begin(&mut self) -> Result<(), Failure> {
         let text = self.target.begin(LOCK_WAIT);
-        let begun = self.link.batch_within(LOCK_WAIT + self.config.command_timeout, &text).await;
-        begun.map(|_| ()).map_err(|failure| self.failed(failure, INSTALLING))
+        self.link.batch_within(LOCK_WAIT + self.config.command_timeout, &text).await.map(|_| ())
     }
 
     /// Ends the transaction: for good if it went well.
