@@ -1,9 +1,14 @@
 //! What a user can set on a SQL Server backplane.
 
+mod ado;
 mod authentication;
 mod client;
+mod options;
+#[cfg(feature = "serde")]
+mod serde;
+mod url;
 
-use std::{fmt, num::NonZeroU16, time::Duration};
+use std::{fmt, num::NonZeroU16, str::FromStr, time::Duration};
 
 use scaleout_core::{AppName, Error, ErrorKind};
 
@@ -13,6 +18,62 @@ pub use self::authentication::{Authentication, TokenProvider};
 ///
 /// `app`, `schema` and `table_count` are the layout: all nodes of an app must agree on them, and a node that does not
 /// is refused with both values. `Debug` shows no secrets.
+///
+/// # Text forms
+///
+/// As a URL, `sqlserver://user:password@host[:port]/database?app=chat`; `mssql://` is the same. Options of the query are
+/// named as the fields, which are described below: `app` (required), `port`, `instance`, `database`, `user`, `password`,
+/// `authentication` (`sql_login` or `integrated`), `encryption` or `encrypt` (`required`, `strict`, `login_only`,
+/// `not_supported`), `trust_server_certificate`, `ca` (PEM or the path of a PEM file, which is read at once),
+/// `host_name_in_certificate`, `application_name`, `packet_size`, `schema`, `install` (`create`, `verify`, `none`),
+/// `enable_broker`, `notifications` (`auto`, `poll_only`), `table_count`, `max_connections`, `max_retained_age`,
+/// `max_retained_bytes`, `max_retained_rows`, `sender_expiry`, `max_payload_bytes`, `min_poll`, `max_poll`,
+/// `max_poll_with_broker`, `connect_timeout`, `command_timeout`, `min_backoff`, `max_backoff` and `fatal_retry`. A size
+/// is `64MiB`, `1MB` or plain bytes; a duration is `500ms`, `1m 30s` or plain seconds. User, password and values are
+/// percent-decoded; a `+` is a plus.
+///
+/// A connection string of ADO.NET is understood too: `Server=host,1433;Database=app;User ID=…;Password=…;App=chat`. Names
+/// have any case, values are quoted by `"` or `'` where they hold a `;`, and what has an empty value is not given, as
+/// there. Of the [keywords of Microsoft.Data.SqlClient][keywords], with all their synonyms:
+///
+/// - `Server` (`tcp:host,port`, `host\instance`, `.`, `(local)`), `Database`, `User ID`, `Password`, `Encrypt`
+///   (where `false` still encrypts the login), `Trust Server Certificate`, `Host Name In Certificate`,
+///   `Application Name`, `Packet Size`, `Connect Timeout` and `Command Timeout` (in seconds) mean what they mean there;
+/// - `Integrated Security` needs the feature `kerberos`, except on Windows;
+/// - `Max Pool Size` is `max_connections`;
+/// - `Authentication` is refused unless it is `Sql Password`: see [`parse_with`](Self::parse_with) for tokens;
+/// - `Application Intent=ReadOnly`, `AttachDBFilename`, `Context Connection`, `Failover Partner`, `Failover Partner SPN`,
+///   `Network Library` other than TCP, `Replication`, `Server Certificate`, `Server SPN` and `User Instance` are refused;
+/// - `Asynchronous Processing`, `Attestation Protocol`, `Column Encryption Setting`, `Connect Retry Count`, `Connect Retry
+///   Interval`, `Connection Reset`, `Current Language`, `Enclave Attestation Url`, `Enlist`, `IP Address Preference`,
+///   `Load Balance Timeout`, `Min Pool Size`, `Multi Subnet Failover` (all addresses are tried), `Multiple Active Result
+///   Sets`, `Persist Security Info`, `Pool Blocking Period`, `Pooling`, `Transaction Binding`, `Transparent Network IP
+///   Resolution`, `Type System Version` and `Workstation ID` change nothing.
+///
+/// All options of a URL can be added, also written as `TableCount` or `Table Count`. `App` is ours; there it is a synonym
+/// of `Application Name`.
+///
+/// An option that is unknown, or given twice, is refused in either form.
+///
+/// [keywords]: https://learn.microsoft.com/dotnet/api/microsoft.data.sqlclient.sqlconnection.connectionstring
+///
+/// ```
+/// # fn main() -> Result<(), scaleout_core::Error> {
+/// use std::time::Duration;
+///
+/// use scaleout_sqlserver::{Authentication, SqlServerConfig};
+///
+/// let config: SqlServerConfig =
+///     "sqlserver://chat:secret@db.example/app?app=chat&max_retained_age=5m".parse()?;
+/// assert_eq!(config.authentication, Authentication::sql_login("chat", "secret"));
+/// assert_eq!(config.max_retained_age, Duration::from_secs(300));
+///
+/// let same: SqlServerConfig =
+///     "Server=db.example;Database=app;User ID=chat;Password=secret;App=chat;MaxRetainedAge=5m".parse()?;
+/// assert_eq!(config, same);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct SqlServerConfig {
@@ -227,6 +288,43 @@ impl SqlServerConfig {
             fatal_retry: Duration::from_secs(60),
         }
     }
+
+    /// Reads one of the [text forms](Self#text-forms), which must not say who logs in.
+    ///
+    /// It is for tokens, which no text can hold: leave out user, password and authentication.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config), with every problem in one line, none of which shows a value.
+    pub fn parse_with(text: &str, authentication: Authentication) -> Result<Self, Error> {
+        parse(text, Some(authentication))
+    }
+}
+
+impl FromStr for SqlServerConfig {
+    type Err = Error;
+
+    /// Reads a URL or a connection string of ADO.NET; both are described [above](SqlServerConfig#text-forms).
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config), with every problem in one line, none of which shows a value.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        parse(text, None)
+    }
+}
+
+fn parse(text: &str, authentication: Option<Authentication>) -> Result<SqlServerConfig, Error> {
+    let text = text.trim();
+    if text.get(..5).is_some_and(|begin| begin.eq_ignore_ascii_case("jdbc:")) {
+        return Err(Error::new(
+            ErrorKind::Config,
+            "sqlserver settings: a URL of JDBC is not read: write sqlserver://user:password@host:port/database?app=…",
+        ));
+    }
+    // A password of the other form may well hold `://`.
+    let is_url = text.split_once("://").is_some_and(|(scheme, _)| {
+        scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+    });
+    if is_url { url::parse(text, authentication) } else { ado::parse(text, authentication) }
 }
 
 macro_rules! setters {
@@ -247,6 +345,7 @@ macro_rules! setters {
 }
 
 setters! {
+    authentication with_authentication: Authentication,
     port with_port: u16 => Some,
     instance with_instance: impl Into<String> => |it| Some(Into::into(it)),
     encryption with_encryption: Encryption,
@@ -347,7 +446,7 @@ impl SqlServerConfig {
         );
         refuse(
             self.trust_server_certificate && self.encryption == Encryption::Strict,
-            "trust_server_certificate is set, and strict encryption always checks the certificate",
+            "trust_server_certificate is set, and strict encryption is there to check the certificate",
         );
         refuse(
             !encrypts && (self.ca.is_some() || self.host_name_in_certificate.is_some()),
@@ -515,3 +614,6 @@ const MAX_PAYLOAD_BYTES: usize = 64 << 20;
 
 /// What fits the procedures' parameters.
 const MAX_BIGINT: u64 = i64::MAX as u64;
+
+#[cfg(test)]
+mod tests;

@@ -14,10 +14,13 @@
 //! [`Track`] knows no store and no clock: it says when [`Opened`](crate::Event::Opened) is due (rule 6 of
 //! the [contract](crate::backplane)), passes nothing on twice (rule 7), and finds out which epochs may hide a loss
 //! (rule 8). [`Outbox`] keeps a slow receiver from holding up others, or memory from growing (rule 10).
+//!
+//! Their settings have [`Secret`] and [`settings`] in common.
 
 mod outbox;
 mod place;
 mod secret;
+pub mod settings;
 mod track;
 
 pub use self::{

@@ -3,12 +3,17 @@
 //! Problems are told by the option's name and never show a value: where a password was not escaped, the rest of the
 //! text is part of it.
 
-use std::{num::NonZeroU16, path::Path, str::FromStr, time::Duration};
+use std::num::NonZeroU16;
 
-use bytesize::ByteSize;
-use scaleout_core::{AppName, Error, ErrorKind};
+use scaleout_core::{
+    AppName, Error, ErrorKind,
+    provider::{
+        Secret,
+        settings::{duration, number, pem, shown, size},
+    },
+};
 
-use crate::config::{RedisConfig, Secret, TlsConfig, Topology, refuse_if_any};
+use crate::config::{RedisConfig, TlsConfig, Topology, refuse_if_any};
 
 /// What was read of a text form so far, and what is wrong with it.
 pub(super) struct Options {
@@ -176,58 +181,7 @@ fn put<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
     Ok(())
 }
 
-/// `name` if it can be an option's name; anything else may be a piece of a password.
-pub(super) fn shown(name: &str) -> &str {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    if (1..=32).contains(&name.len()) && name.bytes().all(fits) { name } else { "of that name (not shown)" }
-}
-
 /// An empty user or password is none: `redis://:@host` has neither.
 fn text(value: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
-
-/// A whole number that fits its field.
-pub(super) fn number<T: FromStr>(value: &str) -> Result<T, String> {
-    value.parse().map_err(|_| "is not a whole number of the field's range".into())
-}
-
-/// Bytes: `1048576`, `1MiB` (binary) or `1MB` (decimal).
-pub(super) fn size(value: &str) -> Result<usize, String> {
-    let size: ByteSize = value.trim().parse().map_err(|_| "is not a size such as 64MiB, 1MB or 65536")?;
-    // It saturates.
-    if size.as_u64() == u64::MAX {
-        return Err("is too large a size".into());
-    }
-    usize::try_from(size.as_u64()).map_err(|_| "is too large a size".into())
-}
-
-/// A duration: `90` or `1.5` (seconds), `1500ms`, `1m 30s`, `24h`.
-pub(super) fn duration(value: &str) -> Result<Duration, String> {
-    let value = value.trim();
-    let plain = value.parse::<f64>().ok().map(Duration::try_from_secs_f64);
-    match plain {
-        Some(Ok(seconds)) => Some(seconds),
-        Some(Err(_)) => None,
-        None => humantime::parse_duration(value).ok(),
-    }
-    .ok_or_else(|| "is not a duration such as 500ms, 60s, 5m, or plain seconds".into())
-}
-
-/// PEM, either the text itself or the path of a file that holds it.
-pub(super) fn pem(value: &str) -> Result<Vec<u8>, String> {
-    if value.contains("-----BEGIN ") {
-        return Ok(value.as_bytes().to_vec());
-    }
-    // A PEM file is some kilobytes; a wrong path, such as that of a device, must not fill the memory.
-    let path = Path::new(value);
-    match std::fs::metadata(path) {
-        Ok(file) if !file.is_file() => return Err("is not the path of a file".into()),
-        Ok(file) if file.len() > MAX_PEM_BYTES => return Err("is the path of a file above 1 MiB".into()),
-        _ => {}
-    }
-    std::fs::read(path)
-        .map_err(|error| format!("is not the path of a file that can be read: {}", error.kind()))
-}
-
-const MAX_PEM_BYTES: u64 = 1 << 20;

@@ -1,16 +1,21 @@
 //! `Deserialize`, for applications that keep the settings in a file of their own.
 
-use std::{fmt, num::NonZeroU16, time::Duration};
+use std::{fmt, num::NonZeroU16};
 
-use scaleout_core::AppName;
+use scaleout_core::{
+    AppName,
+    provider::{
+        Secret,
+        settings::{Size, Time, pem},
+    },
+};
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, Unexpected, Visitor, value::MapAccessDeserializer},
+    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
 use crate::config::{
-    Endpoint, RedisConfig, Secret, TlsConfig, Topology,
-    options::{duration, pem, size},
+    Endpoint, RedisConfig, TlsConfig, Topology,
     url::{SENTINEL_PORT, SERVER_PORT},
 };
 
@@ -62,11 +67,11 @@ struct Fields {
     streams: Option<NonZeroU16>,
     groups: Option<NonZeroU16>,
     key_prefix: Option<String>,
-    max_retained_bytes: Option<Size>,
+    max_retained_bytes: Option<Size<usize>>,
     max_retained_age: Option<Time>,
     max_retained_entries: Option<usize>,
     key_expiry: Option<Time>,
-    max_payload_bytes: Option<Size>,
+    max_payload_bytes: Option<Size<usize>>,
     liveness: Option<Time>,
     connect_timeout: Option<Time>,
     min_backoff: Option<Time>,
@@ -155,102 +160,6 @@ impl TlsFields {
         };
         Ok(TlsConfig { ca, client_certificate })
     }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // As any, since the error about a number would show it.
-        deserializer.deserialize_any(SecretVisitor)
-    }
-}
-
-struct SecretVisitor;
-
-impl SecretVisitor {
-    fn refuse<E: Error>(self) -> Result<Secret, E> {
-        Err(E::invalid_type(Unexpected::Other("something else (not shown)"), &self))
-    }
-}
-
-impl Visitor<'_> for SecretVisitor {
-    type Value = Secret;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a secret as text, in quotes")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Secret, E> {
-        Ok(Secret::from(text))
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Secret, E> {
-        self.refuse()
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Secret, E> {
-        self.refuse()
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Secret, E> {
-        self.refuse()
-    }
-
-    fn visit_i128<E: Error>(self, _: i128) -> Result<Secret, E> {
-        self.refuse()
-    }
-
-    fn visit_u128<E: Error>(self, _: u128) -> Result<Secret, E> {
-        self.refuse()
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Secret, E> {
-        self.refuse()
-    }
-
-    fn visit_bytes<E: Error>(self, _: &[u8]) -> Result<Secret, E> {
-        self.refuse()
-    }
-}
-
-/// A number, or text with a unit.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a number, or text with a unit")]
-enum Quantity<T> {
-    Number(T),
-    Text(String),
-}
-
-/// Bytes.
-struct Size(usize);
-
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Quantity::deserialize(deserializer)? {
-            Quantity::Number(bytes) => Ok(Self(bytes)),
-            Quantity::Text(text) => {
-                size(&text).map(Self).map_err(|problem| D::Error::custom(quoting(&text, problem)))
-            }
-        }
-    }
-}
-
-/// A duration.
-struct Time(Duration);
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = match Quantity::<f64>::deserialize(deserializer)? {
-            Quantity::Number(seconds) => seconds.to_string(),
-            Quantity::Text(text) => text,
-        };
-        duration(&text).map(Self).map_err(|problem| D::Error::custom(quoting(&text, problem)))
-    }
-}
-
-/// A message for what is no secret, in a format that may not name the field.
-fn quoting(text: &str, problem: String) -> String {
-    let shown: String = text.chars().take(40).collect();
-    format!("{shown:?} {problem}")
 }
 
 #[cfg(test)]

@@ -3,12 +3,9 @@
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
-use scaleout_core::Error;
+use scaleout_core::{Error, provider::settings::shown};
 
-use crate::config::{
-    Endpoint, RedisConfig, Topology,
-    options::{Options, shown},
-};
+use crate::config::{Endpoint, RedisConfig, Topology, options::Options};
 
 /// Where the scheme says that the servers are.
 #[derive(Clone, Copy, PartialEq)]

@@ -1,15 +1,11 @@
 use std::{error::Error as StdError, io, time::Duration};
 
 use redis::{Value, aio::MultiplexedConnection, parse_redis_value};
-use scaleout_core::{Bus, Received};
+use scaleout_core::{Bus, Received, provider::Secret};
 use tokio::time::timeout;
 
 use super::*;
-use crate::{
-    RedisBackplane,
-    config::{Endpoint, Secret},
-    test_server::TestServer,
-};
+use crate::{RedisBackplane, config::Endpoint, test_server::TestServer};
 
 /// What the server answers as `line`.
 fn answer(line: &str) -> RedisError {

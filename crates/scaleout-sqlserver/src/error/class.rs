@@ -1,0 +1,380 @@
+//! What an error means, by its number.
+//!
+//! Source of the numbers: "Database engine events and errors" and "Troubleshoot connection errors" in the documentation of
+//! SQL Server, and "Troubleshoot transient connection errors" in that of Azure SQL Database.
+
+use std::io;
+
+use scaleout_core::{Error, ErrorKind};
+use tiberius::error::{Error as ClientError, TokenError};
+
+use crate::{
+    config::{Authentication, SqlServerConfig},
+    error::wording::{Wording, identifier},
+};
+
+/// What an error means.
+#[derive(Debug)]
+pub(super) struct Class {
+    kind: ErrorKind,
+    /// In a few words, with the command that mends it; empty where the source says it all.
+    why: String,
+}
+
+impl Class {
+    fn new(kind: ErrorKind, why: impl Into<String>) -> Self {
+        Self { kind, why: why.into() }
+    }
+
+    /// The error, without its source.
+    pub(super) fn into_error(self, doing: &str) -> Error {
+        let context = if self.why.is_empty() { doing.to_owned() } else { format!("{doing}: {}", self.why) };
+        Error::new(self.kind, context)
+    }
+
+    /// Of what the client reports.
+    pub(super) fn of(error: &ClientError, config: &SqlServerConfig) -> Self {
+        match error {
+            ClientError::Server(answer) => Self::of_answer(answer, config),
+            ClientError::Io { kind: io::ErrorKind::NotFound, message }
+                if message.contains("certificates") =>
+            {
+                Self::new(
+                    ErrorKind::Config,
+                    "the operating system knows no authority to check the server's certificate by: install its \
+                     certificates (ca-certificates), or set ca",
+                )
+            }
+            ClientError::Io { kind, .. } => Self::of_io(*kind),
+            ClientError::Tls(_) => Self::new(
+                ErrorKind::Config,
+                "the server's certificate is not trusted for this host: set ca, or host_name_in_certificate where it \
+                 holds another name",
+            ),
+            ClientError::Protocol(text) if text.contains("encryption level") => Self::new(
+                ErrorKind::Config,
+                "the server has no TLS, and encryption is required: give it a certificate, or set \
+                 encryption=not_supported",
+            ),
+            ClientError::Conversion(text) if text.to_ascii_lowercase().contains("sql browser") => Self::new(
+                ErrorKind::Unavailable,
+                "the SQL Browser of the host does not tell the port of the instance: open its UDP port 1434, or set port",
+            ),
+            #[cfg(all(unix, feature = "kerberos"))]
+            ClientError::Gssapi(_) => Self::new(
+                ErrorKind::Unauthorized,
+                "Kerberos has no ticket for the server: run kinit, and look whether MSSQLSvc/<host>:<port> is \
+                 registered (setspn -Q)",
+            ),
+            _ => Self::new(ErrorKind::Unavailable, ""),
+        }
+    }
+
+    /// Of trouble with the connection.
+    pub(super) fn of_io(kind: io::ErrorKind) -> Self {
+        match kind {
+            io::ErrorKind::TimedOut => Self::new(ErrorKind::Timeout, "no answer in time"),
+            _ => Self::new(ErrorKind::Unavailable, ""),
+        }
+    }
+
+    /// Of an answer of the server.
+    fn of_answer(answer: &TokenError, config: &SqlServerConfig) -> Self {
+        let number = answer.code();
+        if number == BABELFISH {
+            return Self::of_text(answer.message(), config);
+        }
+        if let Some((_, why)) = TRANSIENT.iter().find(|(numbers, _)| numbers.contains(&number)) {
+            return Self::new(ErrorKind::Unavailable, *why);
+        }
+        if let Some((_, why)) = UNSUPPORTED.iter().find(|(numbers, _)| numbers.contains(&number)) {
+            return Self::new(ErrorKind::Unsupported, *why);
+        }
+        let wording = Wording::of(answer.message());
+        Self::of_login(number, config)
+            .or_else(|| Self::of_missing_grant(number, &wording, config))
+            .or_else(|| Self::of_settings(number, &wording, config))
+            // What this code does not know may pass, and where it does not, the source tells what it is. Errors of
+            // class 14 are about permissions.
+            .unwrap_or_else(|| match answer.class() {
+                14 => Self::new(ErrorKind::Unauthorized, "the user lacks a permission"),
+                _ => Self::new(ErrorKind::Unavailable, ""),
+            })
+    }
+
+    /// Of a refused login.
+    fn of_login(number: u32, config: &SqlServerConfig) -> Option<Self> {
+        let who = login_of(config);
+        let login = user_of(config);
+        let why = match number {
+            18456 => match config.authentication {
+                Authentication::SqlLogin { .. } => format!(
+                    "the server refuses {who}, or its password, or does not let it open the database {}",
+                    identifier(&config.database)
+                ),
+                Authentication::AccessToken(_) => format!(
+                    "the server refuses the access token: in the database {}, CREATE USER [<name>] FROM EXTERNAL \
+                     PROVIDER",
+                    identifier(&config.database)
+                ),
+                #[cfg(any(windows, all(unix, feature = "kerberos")))]
+                Authentication::Integrated => {
+                    "the server refuses the account of the process: CREATE LOGIN [<domain>\\<name>] FROM WINDOWS"
+                        .into()
+                }
+            },
+            18450 | 18452 => {
+                "the server takes no such logins: one of SQL Server needs the mixed mode (SQL Server and Windows \
+                 Authentication), an account of Windows a domain that the server trusts"
+                    .into()
+            }
+            18451 => "only administrators may connect now".into(),
+            18470 => format!("{who} is disabled: ALTER LOGIN {login} ENABLE"),
+            18486 => format!(
+                "{who} is locked out after wrong passwords: ALTER LOGIN {login} WITH PASSWORD = N'…' UNLOCK"
+            ),
+            18487 => format!("the password of {who} has expired: ALTER LOGIN {login} WITH PASSWORD = N'…'"),
+            18488 => format!("the password of {who} must be changed: ALTER LOGIN {login} WITH PASSWORD = N'…'"),
+            18463..=18468 | 18471 => format!("the password of {who} cannot be taken"),
+            4064 => format!("{who} has a default database that cannot be opened: ALTER LOGIN {login} WITH \
+                     DEFAULT_DATABASE = {}", identifier(&config.database)),
+            40532 => format!("there is no such server in Azure SQL, or it does not know {who}: look at host and user"),
+            40615 | 40914 | 47073 => {
+                "the firewall of Azure SQL does not let this address in: add a rule to the server (az sql server \
+                 firewall-rule create, or a private endpoint)"
+                    .into()
+            }
+            _ => return None,
+        };
+        Some(Self::new(ErrorKind::Unauthorized, why))
+    }
+
+    /// Of a missing permission, with the statement that grants it.
+    fn of_missing_grant(number: u32, wording: &Wording<'_>, config: &SqlServerConfig) -> Option<Self> {
+        let user = user_of(config);
+        let why = match number {
+            // The EXECUTE permission was denied on the object 'publish_0', database 'app', schema 'scaleout'.
+            229 => Self::denied(wording, wording.name(0), wording.name(2), config),
+            // The SELECT permission was denied on the column 'payload' of the object 'messages_0', database …, schema ….
+            230 => Self::denied(wording, wording.name(1), wording.name(3), config),
+            // CREATE TABLE permission denied in database 'app'.
+            262 => {
+                let permission = wording.permission().unwrap_or("CREATE TABLE");
+                format!(
+                    "the user lacks {permission} in the database {}: GRANT {permission} TO {user}, or let a DBA run \
+                     the script and set install=verify",
+                    identifier(wording.name(0).unwrap_or(&config.database))
+                )
+            }
+            // VIEW SERVER STATE permission was denied on object 'server', database 'master'.
+            300 => {
+                let permission = wording.permission().unwrap_or("VIEW SERVER STATE");
+                format!("the user lacks {permission}: in master, GRANT {permission} TO {user}")
+            }
+            // Cannot find the schema 'scaleout', because it does not exist or you do not have permission.
+            15151 => match (wording.missing(), wording.name(0)) {
+                (Some("schema"), Some(name)) => {
+                    let name = identifier(name);
+                    format!(
+                        "there is no schema {name}, or the user may not use it: GRANT ALTER ON SCHEMA::{name} TO {user}"
+                    )
+                }
+                (Some(what), Some(name)) => {
+                    let name = identifier(name);
+                    format!(
+                        "there is no {what} {name}, or the user may not use it: GRANT CONTROL ON it TO {user}"
+                    )
+                }
+                _ => format!(
+                    "something is not there, or the user may not use it: GRANT CONTROL ON it TO {user}"
+                ),
+            },
+            297 | 5011 | 15247 => {
+                let database = identifier(&config.database);
+                format!("the user lacks ALTER on the database: GRANT ALTER ON DATABASE::{database} TO {user}")
+            }
+            // The server principal "chat" is not able to access the database "app" under the current security context.
+            916 => {
+                let database = identifier(wording.name(1).unwrap_or(&config.database));
+                format!(
+                    "the login has no user in the database {database}: there, CREATE USER {user} FOR LOGIN {user}"
+                )
+            }
+            _ => return None,
+        };
+        Some(Self::new(ErrorKind::Unauthorized, why))
+    }
+
+    fn denied(
+        wording: &Wording<'_>,
+        object: Option<&str>,
+        schema: Option<&str>,
+        config: &SqlServerConfig,
+    ) -> String {
+        let user = user_of(config);
+        let ours = identifier(&config.schema);
+        let permission = wording.permission().unwrap_or("EXECUTE");
+        let (Some(object), Some(schema)) = (object, schema) else {
+            return format!("the user lacks a permission: GRANT EXECUTE ON SCHEMA::{ours} TO {user}");
+        };
+        let object = format!("{}.{}", identifier(schema), identifier(object));
+        if permission == "EXECUTE" && schema == config.schema {
+            return format!("the user lacks EXECUTE on {object}: GRANT EXECUTE ON SCHEMA::{ours} TO {user}");
+        }
+        let there = if schema == "sys" { "in master, " } else { "" };
+        format!("the user lacks {permission} on {object}: {there}GRANT {permission} ON {object} TO {user}")
+    }
+
+    /// Of what is not there, or not as it should be.
+    fn of_settings(number: u32, wording: &Wording<'_>, config: &SqlServerConfig) -> Option<Self> {
+        let user = user_of(config);
+        let database = identifier(&config.database);
+        let why = match number {
+            // Invalid object name 'scaleout.layout'. · Could not find stored procedure 'scaleout.positions'.
+            208 | 2812 => {
+                let what = wording.name(0).map_or(String::new(), |name| format!(" {name}"));
+                format!(
+                    "the object{what} is not in the database {database}, or the user may not see it: set \
+                     install=create, or let a DBA run the script"
+                )
+            }
+            // Invalid column name. · Procedure expects parameter, has too many arguments, is not a parameter of it.
+            121 | 201 | 207 | 213 | 8144 | 8145 | 8146 => {
+                "the objects in the database are of another version, or somebody's: set install=create, or let a DBA \
+                 run the script"
+                    .into()
+            }
+            // Cannot open database "app" requested by the login. The login failed.
+            4060 => format!(
+                "there is no database {database}, or {} may not open it: CREATE DATABASE {database}, and there CREATE \
+                 USER {user} FOR LOGIN {user}",
+                login_of(config)
+            ),
+            911 => format!("there is no database {database}: CREATE DATABASE {database}"),
+            // The specified schema name "scaleout" either does not exist or you do not have permission to use it.
+            2760 => {
+                let schema = identifier(wording.name(0).unwrap_or(&config.schema));
+                format!(
+                    "there is no schema {schema}, or the user may not use it: CREATE SCHEMA {schema}, and GRANT ALTER ON \
+                     SCHEMA::{schema} TO {user}"
+                )
+            }
+            50001 => {
+                "the server begins a transaction by itself: take IMPLICIT_TRANSACTIONS out of its user options \
+                 (sp_configure 'user options')"
+                    .into()
+            }
+            9772 => format!(
+                "Service Broker of another database has the same identity, as of a copy: ALTER DATABASE {database} SET \
+                 NEW_BROKER"
+            ),
+            1468 => format!(
+                "Service Broker cannot be switched on in an availability group: take {database} out of it, ALTER \
+                 DATABASE {database} SET ENABLE_BROKER, and add it again"
+            ),
+            _ => return None,
+        };
+        Some(Self::new(ErrorKind::Config, why))
+    }
+
+    /// Of an answer of Babelfish for PostgreSQL, which has one number for all errors that SQL Server does not have, and
+    /// PostgreSQL's words.
+    fn of_text(text: &str, config: &SqlServerConfig) -> Self {
+        let lower = text.to_ascii_lowercase();
+        let says = |part: &str| lower.contains(part);
+        if says("permission denied") {
+            let (schema, user) = (identifier(&config.schema), user_of(config));
+            Self::new(
+                ErrorKind::Unauthorized,
+                format!("the user lacks a permission: GRANT EXECUTE ON SCHEMA::{schema} TO {user}"),
+            )
+        } else if says("does not exist") || says("could not find") {
+            Self::new(
+                ErrorKind::Config,
+                "something is not in the database: set install=create, or let a DBA run the script",
+            )
+        } else if says("not currently supported") || says("not supported") || says("syntax error") {
+            Self::new(ErrorKind::Unsupported, "the server does not know a statement")
+        } else {
+            Self::new(ErrorKind::Unavailable, "")
+        }
+    }
+}
+
+/// Who logs in, in words.
+fn login_of(config: &SqlServerConfig) -> String {
+    match &config.authentication {
+        Authentication::SqlLogin { user, .. } => format!("the login {}", identifier(user)),
+        _ => "the account".into(),
+    }
+}
+
+/// The user to grant something to, as in a statement.
+fn user_of(config: &SqlServerConfig) -> String {
+    match &config.authentication {
+        // Azure SQL Database knows a login `user@server`, too, of which the user is the first part.
+        Authentication::SqlLogin { user, .. } => identifier(user.split('@').next().unwrap_or(user)),
+        _ => "[<user>]".into(),
+    }
+}
+
+/// What Babelfish sends for whatever has no number in SQL Server.
+const BABELFISH: u32 = 33_557_097;
+
+/// What may pass without anybody's help, or does no harm while it lasts.
+const TRANSIENT: &[(&[u32], &str)] = &[
+    (&[1205], "the server chose this request as the victim of a deadlock"),
+    (&[1222], "somebody holds a lock for longer than the lock time-out"),
+    (&[2601, 2627], "another node wrote the same row"),
+    (&[2714, 2759], "another node creates the same object, or something else has its name"),
+    (&[3958, 3960, 3961], "another node changed the same row"),
+    (&[64, 233, 10_053, 10_054, 10_060, 11_001], "the connection is gone"),
+    (&[596, 6002, 6005, 6006, 17_188], "the server shuts down, or an administrator ended the session"),
+    (&[17_142, 17_187, 18_401, 18_461], "the server takes no connections now"),
+    (&[17_189, 17_300, 17_809], "the server has as many connections as it can take"),
+    (&[701, 802, 1204, 8628, 8645, 8651], "the server is short of memory or locks"),
+    (&[1101, 1105], "the database's files are full: no message can be stored until there is room"),
+    (
+        &[9002],
+        "the database's transaction log is full: no message can be stored until it is backed up or has room",
+    ),
+    (&[40_544], "the database has reached its largest size: no message can be stored until there is room"),
+    (&[921, 922, 927, 942, 945, 952, 955], "the database is not online (yet)"),
+    (&[926], "the database is marked suspect: it has to be repaired or restored"),
+    (
+        &[976, 978, 979, 982, 983, 988, 989],
+        "this replica of the availability group cannot be used: connect to its listener",
+    ),
+    (&[3906, 3908], "the database is read-only, as a secondary replica is: connect to the listener"),
+    (&[4221], "this replica is not ready after a failover"),
+    (&[40_143, 40_166, 40_197, 40_540, 40_613], "the database is moved or fails over"),
+    (&[40_501, 49_918, 49_919, 49_920], "Azure SQL is busy, and throttles"),
+    (&[10_928, 10_929, 10_930, 10_936], "the limit of sessions or requests of the database is reached"),
+    (&[40_549, 40_550, 40_551, 40_552, 40_553], "Azure SQL ended the session for its use of resources"),
+    (&[50_010], "the store has another epoch"),
+    (&[50_012], "the node is not registered for notifications"),
+    (&[50_020], "another node is installing"),
+    (&[9617], "a queue of Service Broker is off: ALTER QUEUE … WITH STATUS = ON"),
+    (&[8426, 8429], "a conversation of Service Broker has been ended"),
+    (
+        &[15_517],
+        "the owner of the database is unknown to this server, as after a restore: ALTER AUTHORIZATION ON DATABASE::[<name>] \
+         TO [sa]",
+    ),
+    (
+        &[5061, 5070],
+        "the database cannot be changed while others use it: stop them, and ALTER DATABASE CURRENT SET ENABLE_BROKER",
+    ),
+];
+
+/// What this server cannot do at all.
+const UNSUPPORTED: &[(&[u32], &str)] = &[
+    (
+        &[102, 156, 170, 195, 319, 343, 2715, 2755],
+        "the server does not know a statement: SQL Server 2016 or later is needed, at compatibility level 130",
+    ),
+    (
+        &[40_510, 40_512, 40_514, 40_515, 40_517, 40_518, 40_520, 41_902, 41_906],
+        "this edition of Azure SQL does not have it",
+    ),
+];
