@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Result, bail};
 
 use crate::{
-    docs, setup,
+    docs, scriptdom, setup,
     steps::{Shell, Step, run_all},
     workspace::Workspace,
 };
@@ -75,6 +75,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     ];
     steps.extend(every_feature_alone(workspace, kerberos.as_ref().err()));
     steps.extend(examples(workspace));
+    steps.extend(scriptdom::setup(workspace));
+    steps.push(scriptdom::check(workspace));
     steps.push(licences());
     if !options.no_fuzz {
         steps.extend(fuzz_smoke(&root)?);

@@ -2,6 +2,7 @@
 
 mod check;
 mod docs;
+mod scriptdom;
 mod setup;
 mod steps;
 mod test;

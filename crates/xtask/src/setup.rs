@@ -5,10 +5,20 @@
 
 use std::path::Path;
 
-use crate::steps::{Shell, Step};
+use crate::{
+    scriptdom,
+    steps::{Shell, Step},
+    workspace::Workspace,
+};
 
 /// The steps that make a fresh machine ready for the tests.
-pub(crate) fn steps() -> Vec<Step> {
+pub(crate) fn steps(workspace: &Workspace) -> Vec<Step> {
+    let mut steps = redis_server();
+    steps.extend(scriptdom::setup(workspace));
+    steps
+}
+
+fn redis_server() -> Vec<Step> {
     if Shell::new("redis-server", ["--version"]).succeeds() {
         return Vec::new();
     }

@@ -19,6 +19,7 @@ pub(crate) struct Step {
 #[derive(Debug)]
 enum Job {
     Run(Shell),
+    Attempt(Shell, String),
     Call(fn(&Path) -> Result<()>),
     Skip(String),
 }
@@ -26,6 +27,12 @@ enum Job {
 impl Step {
     pub(crate) fn run(name: impl Into<String>, shell: Shell) -> Self {
         Self { name: name.into(), job: Job::Run(shell) }
+    }
+
+    /// A command without which the rest runs too; `reason` says what it needs, and the last line of the output repeats
+    /// it where the command fails.
+    pub(crate) fn attempt(name: impl Into<String>, shell: Shell, reason: impl Into<String>) -> Self {
+        Self { name: name.into(), job: Job::Attempt(shell, reason.into()) }
     }
 
     /// A check that is code of this crate; it gets the root of the workspace.
@@ -56,6 +63,14 @@ pub(crate) fn run_all(task: &str, root: &Path, steps: Vec<Step>) -> Result<()> {
                 skipped.push(format!("{} ({reason})", step.name));
                 continue;
             }
+            Job::Attempt(shell, reason) => match shell.run(root) {
+                Err(error) => {
+                    println!("    SKIPPED: {reason} ({error:#})");
+                    skipped.push(format!("{} ({reason})", step.name));
+                    continue;
+                }
+                Ok(()) => (Ok(()), String::new()),
+            },
             Job::Run(shell) => (shell.run(root), shell.to_string()),
             Job::Call(check) => (check(root), format!("cargo xtask {task}")),
         };
@@ -203,6 +218,8 @@ mod tests {
 
     #[test]
     fn skipped_steps_do_not_fail() {
-        run_all("check", Path::new("."), vec![Step::skip("fuzz smoke", "no nightly")]).unwrap();
+        let skip = Step::skip("fuzz smoke", "no nightly");
+        let attempt = Step::attempt("a tool", Shell::new("false", ["x"]), "no network");
+        run_all("check", Path::new("."), vec![skip, attempt]).unwrap();
     }
 }

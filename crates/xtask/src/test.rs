@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    setup,
+    scriptdom, setup,
     steps::{Shell, Step, run_all},
     workspace::Workspace,
 };
@@ -28,8 +28,8 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    let mut steps = setup::steps();
-    steps.push(Step::run("tests", tests(options)));
+    let mut steps = setup::steps(workspace);
+    steps.push(Step::run("tests", scriptdom::with_program(tests(options), workspace)));
     run_all("test", &workspace.root(), steps)
 }
 

@@ -27,6 +27,11 @@ impl Workspace {
         self.metadata.workspace_root.clone().into_std_path_buf()
     }
 
+    /// Where cargo puts what it builds.
+    pub(crate) fn target(&self) -> PathBuf {
+        self.metadata.target_directory.clone().into_std_path_buf()
+    }
+
     /// The members that others may depend on.
     pub(crate) fn libraries(&self) -> impl Iterator<Item = &Package> {
         let is_library = |package: &&Package| {

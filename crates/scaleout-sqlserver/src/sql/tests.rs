@@ -47,12 +47,9 @@ fn parts(target: &Target, principal: &str) -> [(&'static str, String); 9] {
 /// What a tool sends of a script, one text after the other.
 fn batches_of(script: &str) -> Vec<String> {
     let mut batches = vec![String::new()];
-    for line in script.lines() {
+    for line in script.split_inclusive('\n') {
         match batches.last_mut() {
-            Some(batch) if line != "GO" => {
-                batch.push_str(line);
-                batch.push('\n');
-            }
+            Some(batch) if line != "GO\n" => batch.push_str(line),
             _ => batches.push(String::new()),
         }
     }
