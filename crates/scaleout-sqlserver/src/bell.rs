@@ -3,7 +3,10 @@
 //! It only shortens the wait for the next poll. A node arms the doorbell when the streams have been quiet for a while, looks
 //! at them, and waits; whoever appends rings the armed ones once. What goes wrong with it costs latency, never data.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use scaleout_core::{Error, ErrorKind};
 use tokio::{task::JoinHandle, time::Instant};
@@ -162,6 +165,7 @@ async fn register(node: &Node, link: &mut Link) -> Result<(), Error> {
         .with("@listener", node.listener)
         .with("@label", label)
         .with("@lifetime_seconds", i32::try_from(LIFETIME.as_secs()).unwrap_or(i32::MAX));
+    node.is_registered.store(true, Ordering::Release);
     let ready = async { first_number(link.call(call).await?) }.await;
     match ready.map_err(|failure| node.failed(link, failure, REGISTERING))? {
         1 => Ok(()),
@@ -196,7 +200,7 @@ async fn wait(node: &Node, link: &mut Link) -> Result<Wait, Error> {
 /// # Errors
 /// The store could not be reached. The registration ends with its lease then.
 pub(crate) async fn release(node: &Node) -> Result<(), Error> {
-    if matches!(*node.doorbell.borrow(), Doorbell::Unknown | Doorbell::NotWanted) {
+    if !node.is_registered.load(Ordering::Acquire) {
         return Ok(());
     }
     let released = async {

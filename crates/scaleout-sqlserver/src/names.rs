@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU16;
 
+use crate::sql::identifier;
+
 /// What is called at run time; the files of `sql/` say what each does.
 #[derive(Debug)]
 pub(crate) struct Names {
@@ -47,8 +49,4 @@ impl Names {
             doorbell_health: name("doorbell_health"),
         }
     }
-}
-
-fn identifier(name: &str) -> String {
-    format!("[{}]", name.replace(']', "]]"))
 }

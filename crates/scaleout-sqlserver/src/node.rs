@@ -44,6 +44,8 @@ pub(crate) struct Node {
     pub(crate) doorbell: watch::Sender<Doorbell>,
     /// Under which this node is registered for the doorbell.
     pub(crate) listener: Uuid,
+    /// Something was registered under it, or may have been.
+    pub(crate) is_registered: AtomicBool,
     /// The newest epoch that was found in the store.
     epoch: AtomicU64,
     /// What the installer found; `None`: it has to look.
@@ -114,6 +116,7 @@ impl Node {
             reachable: Notify::new(),
             doorbell: watch::Sender::new(Doorbell::default()),
             listener: Uuid::new_v4(),
+            is_registered: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
             prepared: tokio::sync::Mutex::default(),
             is_kept_up: AtomicBool::new(false),

@@ -15,23 +15,23 @@ pub use self::script::Script;
 use self::{files::File, render::Values};
 
 /// The version of the objects that this crate makes and works with.
-pub(crate) const SCHEMA_VERSION: u32 = 1;
+pub(crate) const SCHEMA_VERSION: u64 = 1;
 
 /// The oldest version of nodes that can work with these objects.
-pub(crate) const COMPATIBLE_FROM: u32 = 1;
+pub(crate) const COMPATIBLE_FROM: u64 = 1;
 
 /// How long the script waits for a node that is installing; a node waits less and asks again.
 const SCRIPT_LOCK_WAIT: Duration = Duration::from_secs(60);
 
 /// What the texts are rendered for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Layout {
+pub(crate) struct Target {
     pub(crate) app: String,
     pub(crate) schema: String,
     pub(crate) table_count: u16,
 }
 
-impl From<&SqlServerConfig> for Layout {
+impl From<&SqlServerConfig> for Target {
     fn from(config: &SqlServerConfig) -> Self {
         Self {
             app: config.app.as_str().into(),
@@ -43,7 +43,7 @@ impl From<&SqlServerConfig> for Layout {
 
 /// The batches of the installer, each a text that is sent as it is (not by `sp_executesql`: the transaction and the
 /// settings must outlive it).
-impl Layout {
+impl Target {
     /// Opens the transaction, once no other node is installing; fails with 50020 after `lock_wait`.
     pub(crate) fn begin(&self, lock_wait: Duration) -> String {
         self.values().with_lock_wait(lock_wait).render(files::BEGIN)

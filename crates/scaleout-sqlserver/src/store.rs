@@ -10,6 +10,7 @@ use crate::{
     config::SqlServerConfig,
     error::Failure,
     link::{Call, Link, Values},
+    sql::SCHEMA_VERSION,
 };
 
 /// The row that all nodes of an app must agree on.
@@ -183,9 +184,6 @@ impl Lineage {
         self.resume(seq, place) == seq && seq <= self.last_seq
     }
 }
-
-/// Version of the objects in `sql/` that this node knows.
-pub(crate) const SCHEMA_VERSION: u64 = 1;
 
 /// The first row of a stream has number 0.
 pub(crate) const BEFORE_ALL: i64 = -1;

@@ -20,7 +20,7 @@ pub mod sends;
 pub mod sharing;
 mod tools;
 
-use std::{env, io::Write};
+use std::{env, io::Write, time::Instant};
 
 use futures_util::{
     future::BoxFuture,
@@ -81,7 +81,7 @@ pub async fn run(case: Case, fixture: &dyn Fixture) {
 /// The environment variable `SCALEOUT_TEST_CASE` narrows the run to cases whose names hold it.
 ///
 /// # Panics
-/// With the names of the cases that failed, as [`run`] says; what each has to say is printed as it fails.
+/// With the names of the cases that failed, as [`run`] says; what each has to say is printed as it ends.
 pub async fn run_all<F, M>(at_once: usize, fixture: impl Fn() -> M)
 where
     F: Fixture,
@@ -92,7 +92,11 @@ where
         let fixture = fixture();
         async move {
             // In a task, so that a case that panics leaves the others alone.
+            let begun = Instant::now();
             let outcome = tokio::spawn(async move { run(case, &fixture.await).await }).await;
+            let ended = if outcome.is_ok() { "ended" } else { "FAILED" };
+            // Past the test harness: a slow server shall be seen to get on.
+            let _ = writeln!(std::io::stderr(), "{} {ended} after {:.1?}", case.name, begun.elapsed());
             outcome.is_err().then_some(case.name)
         }
     });

@@ -1,5 +1,5 @@
--- What is not there, or may not be executed: (name, is_there). A table is missed only by those who may see tables.
-SELECT o.name, CASE WHEN o.id IS NULL THEN 0 ELSE 1 END
+-- What is not there, or may not be executed: (name, is_there, who asks). A table is missed only by those who may see tables.
+SELECT o.name, CASE WHEN o.id IS NULL THEN 0 ELSE 1 END, USER_NAME()
 FROM (
     SELECT n.name, n.type, OBJECT_ID(N'$(schema_in_text).' + n.name, n.type) AS id
     FROM (VALUES

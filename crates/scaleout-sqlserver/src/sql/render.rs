@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::{COMPATIBLE_FROM, Layout, SCHEMA_VERSION};
+use super::{COMPATIBLE_FROM, SCHEMA_VERSION, Target};
 
 const EACH_STREAM: &str = "-- $(each stream)";
 const END: &str = "-- $(end)";
@@ -18,15 +18,15 @@ const END: &str = "-- $(end)";
 /// What stands for the placeholders of a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Values<'a> {
-    layout: &'a Layout,
+    target: &'a Target,
     stream: Option<u16>,
     lock_wait: Duration,
     principal: Option<&'a str>,
 }
 
 impl<'a> Values<'a> {
-    pub(super) fn of(layout: &'a Layout) -> Self {
-        Self { layout, stream: None, lock_wait: Duration::ZERO, principal: None }
+    pub(super) fn of(target: &'a Target) -> Self {
+        Self { target, stream: None, lock_wait: Duration::ZERO, principal: None }
     }
 
     pub(super) fn with_stream(self, stream: u16) -> Self {
@@ -54,7 +54,7 @@ impl<'a> Values<'a> {
                 continue;
             }
             let block: Vec<_> = lines.by_ref().take_while(|line| line.trim() != END).collect();
-            for stream in 0..self.layout.table_count {
+            for stream in 0..self.target.table_count {
                 block.iter().for_each(|line| self.with_stream(stream).render_line(line, &mut text));
             }
         }
@@ -84,7 +84,7 @@ impl<'a> Values<'a> {
     fn value(&self, placeholder: &str) -> Option<String> {
         let number = match placeholder {
             "stream" => self.stream.map(u128::from),
-            "table_count" => Some(self.layout.table_count.into()),
+            "table_count" => Some(self.target.table_count.into()),
             "schema_version" => Some(SCHEMA_VERSION.into()),
             "compatible_from" => Some(COMPATIBLE_FROM.into()),
             "lock_wait_ms" => Some(self.lock_wait.as_millis()),
@@ -103,10 +103,10 @@ impl<'a> Values<'a> {
     }
 
     fn name(&self, name: &str) -> Option<String> {
-        let schema = &self.layout.schema;
+        let schema = &self.target.schema;
         match name {
             "schema" => Some(schema.clone()),
-            "app" => Some(self.layout.app.clone()),
+            "app" => Some(self.target.app.clone()),
             // Services are of the database, not of the schema: their names carry it.
             "ear_service" => Some(format!("scaleout/{schema}/ear")),
             "bell_service" => Some(format!("scaleout/{schema}/bell")),

@@ -1,7 +1,7 @@
 //! The T-SQL for people.
 
 use super::{
-    Layout, SCHEMA_VERSION, SCRIPT_LOCK_WAIT,
+    SCHEMA_VERSION, SCRIPT_LOCK_WAIT, Target,
     files::{self, File},
     render::Values,
 };
@@ -19,7 +19,7 @@ use crate::config::SqlServerConfig;
 /// [`service_owner`](Self::service_owner) (after `owner`), [`grants`](Self::grants).
 #[derive(Debug, Clone)]
 pub struct Script {
-    layout: Layout,
+    target: Target,
 }
 
 impl SqlServerConfig {
@@ -28,13 +28,13 @@ impl SqlServerConfig {
     /// Of the settings, `app`, `schema` and `table_count` are in it.
     #[must_use]
     pub fn script(&self) -> Script {
-        Script::for_layout(self.into())
+        Script::for_target(self.into())
     }
 }
 
 impl Script {
-    pub(super) fn for_layout(layout: Layout) -> Self {
-        Self { layout }
+    pub(super) fn for_target(target: Target) -> Self {
+        Self { target }
     }
 
     /// Tables and procedures: all that polling needs.
@@ -47,7 +47,7 @@ impl Script {
         let checked = tables.chain([File::once(files::CHECK)]).chain(files::UPGRADES);
         let procedures = [File::once(files::DROP)].into_iter().chain(files::PROCEDURES);
         let mut batches = vec![values.with_lock_wait(SCRIPT_LOCK_WAIT).render(files::BEGIN)];
-        batches.extend(self.layout.all(checked.chain(procedures).chain([File::once(files::ROWS)])));
+        batches.extend(self.target.all(checked.chain(procedures).chain([File::once(files::ROWS)])));
         batches.push(files::COMMIT.to_owned());
         self.header("tables and procedures") + &transaction(&batches)
     }
@@ -58,7 +58,7 @@ impl Script {
     #[must_use]
     pub fn install_doorbell(&self) -> String {
         let mut batches = vec![self.values().with_lock_wait(SCRIPT_LOCK_WAIT).render(files::BEGIN)];
-        batches.extend(self.layout.install_doorbell());
+        batches.extend(self.target.install_doorbell());
         batches.push(files::COMMIT.to_owned());
         self.header("the doorbell, by Service Broker") + &transaction(&batches)
     }
@@ -119,7 +119,7 @@ impl Script {
     }
 
     fn values(&self) -> Values<'_> {
-        Values::of(&self.layout)
+        Values::of(&self.target)
     }
 
     fn part(&self, what: &str, batches: &[String]) -> String {
@@ -127,7 +127,7 @@ impl Script {
     }
 
     fn header(&self, what: &str) -> String {
-        let Layout { app, schema, table_count } = &self.layout;
+        let Target { app, schema, table_count } = &self.target;
         // As Rust writes them, a name cannot end the line.
         format!(
             "-- scaleout-sqlserver {}: {what}.\n\

@@ -9,12 +9,12 @@ DROP PROCEDURE IF EXISTS [scaleout].ring, [scaleout].wait, [scaleout].arm, [scal
     [scaleout].collect, [scaleout].janitor, [scaleout].doorbell_health;
 IF OBJECT_ID(N'[scaleout].listeners', N'U') IS NOT NULL
     EXEC (N'DELETE FROM [scaleout].listeners');
-IF OBJECT_ID(N'[scaleout].ears', N'SQ') IS NOT NULL
+IF EXISTS (SELECT 1 FROM sys.objects WHERE schema_id = SCHEMA_ID(N'scaleout') AND name = N'ears' AND type = 'SQ')
 BEGIN
     IF EXISTS (SELECT 1 FROM sys.services WHERE name = N'scaleout/scaleout/ear') EXEC (N'DROP SERVICE [scaleout/scaleout/ear]');
     EXEC (N'DROP QUEUE [scaleout].ears');
 END;
-IF OBJECT_ID(N'[scaleout].bells', N'SQ') IS NOT NULL
+IF EXISTS (SELECT 1 FROM sys.objects WHERE schema_id = SCHEMA_ID(N'scaleout') AND name = N'bells' AND type = 'SQ')
 BEGIN
     IF EXISTS (SELECT 1 FROM sys.services WHERE name = N'scaleout/scaleout/bell') EXEC (N'DROP SERVICE [scaleout/scaleout/bell]');
     EXEC (N'DROP QUEUE [scaleout].bells');

@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::Path};
 
-use super::{layout, parts};
+use super::{parts, target};
 
 /// Set to write the files anew instead of comparing them.
 const UPDATE: &str = "SCALEOUT_UPDATE_GOLDEN";
@@ -10,7 +10,7 @@ const UPDATE: &str = "SCALEOUT_UPDATE_GOLDEN";
 #[test]
 fn the_script_is_as_it_was_reviewed() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sql/golden");
-    for (name, text) in parts(&layout("scaleout", "chat", 2), "somebody") {
+    for (name, text) in parts(&target("scaleout", "chat", 2), "somebody") {
         let path = folder.join(name).with_extension("sql");
         // The version of the crate is no change of the script.
         let text =

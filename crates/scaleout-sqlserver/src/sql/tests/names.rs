@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 
 use super::{
-    every_batch, layout,
+    every_batch,
     lexer::{Token, tokens},
+    target,
 };
 
 /// Stands for the name under test; in no file.
@@ -18,8 +19,8 @@ proptest! {
 
     #[test]
     fn any_name_is_quoted_right(schema in name(), principal in name()) {
-        let plain = every_batch(&layout(PLAIN, "chat", 2), PLAIN_PRINCIPAL);
-        let odd = every_batch(&layout(&schema, "chat", 2), &principal);
+        let plain = every_batch(&target(PLAIN, "chat", 2), PLAIN_PRINCIPAL);
+        let odd = every_batch(&target(&schema, "chat", 2), &principal);
         prop_assert_eq!(plain.len(), odd.len());
         for ((name, plain), (_, odd)) in plain.iter().zip(&odd) {
             assert_same(name, plain, odd, &[(PLAIN, &schema), (PLAIN_PRINCIPAL, &principal)]);
@@ -44,11 +45,11 @@ fn assert_same(batch: &str, plain: &str, odd: &str, names: &[(&str, &str)]) {
     for (plain, odd) in plain.iter().zip(&odd) {
         match (plain, odd) {
             (Token::Identifier(plain), Token::Identifier(odd)) => {
-                assert_eq!(&bare(plain, names), odd, "{batch}")
+                assert_eq!(&bare(plain, names), odd, "{batch}");
             }
             // Names in texts are bare, as values, or identifiers again, in T-SQL that is run as a text.
             (Token::Text(plain), Token::Text(odd)) if plain.contains('[') => {
-                assert_same(batch, plain, odd, names)
+                assert_same(batch, plain, odd, names);
             }
             (Token::Text(plain), Token::Text(odd)) => assert_eq!(&bare(plain, names), odd, "{batch}"),
             (Token::Comment(plain), Token::Comment(odd)) => {

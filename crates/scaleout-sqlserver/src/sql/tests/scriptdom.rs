@@ -9,7 +9,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use super::{every_batch, layout};
+use super::{every_batch, target};
 
 /// Where the program is; `maxdop` of the search path where it is not set.
 const PROGRAM: &str = "SCALEOUT_TEST_MAXDOP";
@@ -23,7 +23,7 @@ fn every_statement_is_t_sql() {
         return;
     }
     for (schema, principal) in [("scaleout", "somebody"), ("odd ]na'me $(app_text)", "it's [me]")] {
-        for (name, text) in every_batch(&layout(schema, "chat", 2), principal) {
+        for (name, text) in every_batch(&target(schema, "chat", 2), principal) {
             for version in VERSIONS {
                 let output = parse(version, &text);
                 assert!(output.status.success(), "{name}, {version}: {}\n{text}", said(&output));
