@@ -16,7 +16,7 @@ use futures_util::{
 use redis::{Cmd, RedisError, Value};
 use scaleout_core::{
     Backoff, Error, Event, Start, StreamIndex,
-    provider::{Body, Entry, Events, Head, Outbox, Place, Track},
+    provider::{Events, Head, Outbox, Place, Track},
 };
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 

@@ -15,9 +15,11 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     bell::{self, Armed},
     error::Failure,
+    install,
     link::{Call, Link, Values},
     node::{Node, to_sql},
     pace::Pace,
+    send::OTHER_EPOCH,
     store::{BEFORE_ALL, Positions, place_of},
     upkeep,
 };
@@ -50,6 +52,8 @@ struct Reader {
     /// By stream.
     lanes: Vec<Reading>,
     pace: Pace,
+    /// That the store had when it was looked at last.
+    epoch: u64,
 }
 
 /// The receptions of one stream.
@@ -156,7 +160,7 @@ impl Reader {
             is_witness_due: false,
         };
         let pace = Pace::new(&node.config);
-        Self { lanes: (0..node.lanes.len()).map(reading).collect(), pace, node }
+        Self { lanes: (0..node.lanes.len()).map(reading).collect(), pace, epoch: 0, node }
     }
 
     fn all(&self) -> impl Iterator<Item = &Reception> {
@@ -234,6 +238,7 @@ impl Reader {
 
     /// Puts receptions on the link that are not yet.
     fn attach(&mut self, positions: &Positions) {
+        self.epoch = positions.layout.as_ref().map_or(0, |layout| layout.epoch);
         for (lane, lineage) in self.lanes.iter_mut().zip(&positions.streams) {
             let head = lineage.head();
             if head.last >= lane.head.last {
@@ -274,9 +279,11 @@ impl Reader {
             self.pace.polled();
             if wanted.iter().any(Option::is_some) {
                 let read = self.fetch(link, &wanted);
-                let taken = node.unless_closed(read).await.and_then(|rows| {
-                    self.take(rows).map_err(|failure| failure.into_error(READING, &node.config))
-                })?;
+                let Some(rows) = node.unless_closed(read).await? else {
+                    self.unlink();
+                    continue;
+                };
+                let taken = self.take(rows).map_err(|failure| failure.into_error(READING, &node.config))?;
                 if taken.is_forked {
                     self.unlink();
                     continue;
@@ -356,18 +363,26 @@ impl Reader {
         self.lanes.iter_mut().map(of).collect()
     }
 
-    async fn fetch(&self, link: &mut Link, wanted: &[Option<i64>]) -> Result<Vec<Row>, Error> {
+    /// Reads; `None`: it has to be looked where the streams stand first.
+    async fn fetch(&self, link: &mut Link, wanted: &[Option<i64>]) -> Result<Option<Vec<Row>>, Error> {
         let names = &self.node.names;
         let streams = wanted.iter().flatten().count().max(1);
-        let mut call = Call::new(&names.read);
+        let mut call = Call::new(&names.read).with("@epoch", to_sql(self.epoch));
         for (parameter, after) in names.after.iter().zip(wanted) {
             call = call.with(parameter, *after);
         }
         let call = call
             .with("@max_rows", i32::try_from(MAX_ROWS).unwrap_or(i32::MAX))
             .with("@max_bytes", to_sql((READ_BYTES / streams) as u64));
-        let results = link.call(call).await.map_err(|failure| self.node.failed(link, failure, READING))?;
-        Ok(results.into_iter().flatten().collect())
+        match link.call(call).await {
+            Ok(results) => Ok(Some(results.into_iter().flatten().collect())),
+            Err(failure) if failure.number() == Some(OTHER_EPOCH) => Ok(None),
+            Err(failure) if install::is_missing(&failure) => {
+                self.node.forget_objects().await;
+                Ok(None)
+            }
+            Err(failure) => Err(self.node.failed(link, failure, READING)),
+        }
     }
 
     /// Turns rows into events.

@@ -20,8 +20,8 @@ const MAX_DEADLOCKS: usize = 4;
 /// SQL Server's number for that.
 const DEADLOCK: u32 = 1205;
 
-/// Our number for a publish to an epoch that is over.
-const OTHER_EPOCH: u32 = 50010;
+/// Our number for a call that names an epoch which is not that of the store.
+pub(crate) const OTHER_EPOCH: u32 = 50010;
 
 /// What became of an append.
 enum Outcome {

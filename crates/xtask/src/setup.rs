@@ -1,4 +1,4 @@
-//! What the tests need beside Rust.
+//! What the tests and the checks need beside Rust.
 //!
 //! A provider whose tests start a real server adds a step here that installs that server on a fresh machine, for
 //! instance from the packages of the distribution. The tests themselves start and stop it.
@@ -24,12 +24,39 @@ fn redis_server() -> Vec<Step> {
     }
     match Installer::of_this_machine() {
         Ok(installer) => {
-            let [lists, package] = installer.install("redis-server");
+            let [lists, package] = installer.install(&["redis-server"]);
             vec![Step::run("lists of packages", lists), Step::run("redis-server", package)]
         }
-        Err(reason) => vec![Step::skip("redis-server", reason)],
+        Err(Refusal::NoApt) => vec![Step::skip(
+            "redis-server",
+            "there is no apt-get here; install Redis or Valkey, 7.0 or later, so that `redis-server` runs",
+        )],
+        Err(Refusal::NotRoot) => vec![Step::skip(
+            "redis-server",
+            "only root may install it; run `apt-get install redis-server` as root",
+        )],
     }
 }
+
+/// Sees to what features named `kerberos` need to be built: the headers of GSSAPI, and libclang to read them.
+///
+/// # Errors
+/// With why they cannot be built here. Few need them, so that nothing else fails for it.
+pub(crate) fn kerberos(root: &Path) -> Result<(), String> {
+    let by_hand = || format!("needs the packages {} of Debian", KERBEROS.join(" and "));
+    // It fails where a package is not installed, or where this is no relative of Debian.
+    if Shell::new("dpkg-query", ["--show"]).args(KERBEROS).succeeds() {
+        return Ok(());
+    }
+    let installer = Installer::of_this_machine().map_err(|_| by_hand())?;
+    for shell in installer.install(&KERBEROS) {
+        println!("==> for features named kerberos: {shell}");
+        shell.run(root).map_err(|error| format!("{}, and `{shell}` fails: {error:#}", by_hand()))?;
+    }
+    Ok(())
+}
+
+const KERBEROS: [&str; 2] = ["libclang-dev", "libkrb5-dev"];
 
 /// Who may install packages of the distribution.
 #[derive(Debug, Clone, Copy)]
@@ -38,14 +65,17 @@ enum Installer {
     Sudo,
 }
 
+/// Why packages cannot be installed.
+#[derive(Debug, Clone, Copy)]
+enum Refusal {
+    NoApt,
+    NotRoot,
+}
+
 impl Installer {
-    /// # Errors
-    /// With what somebody has to do by hand.
-    fn of_this_machine() -> Result<Self, &'static str> {
+    fn of_this_machine() -> Result<Self, Refusal> {
         if !Shell::new("apt-get", ["--version"]).succeeds() {
-            return Err(
-                "there is no apt-get here; install Redis or Valkey, 7.0 or later, so that `redis-server` runs",
-            );
+            return Err(Refusal::NoApt);
         }
         let id = Shell::new("id", ["-u"]).output(Path::new("."));
         if id.is_ok_and(|id| id.trim() == "0") {
@@ -54,16 +84,17 @@ impl Installer {
         if Shell::new("sudo", ["--version"]).succeeds() {
             return Ok(Self::Sudo);
         }
-        Err("only root may install it; run `apt-get install redis-server` as root")
+        Err(Refusal::NotRoot)
     }
 
-    /// The commands that install `package`; a fresh machine knows of no package before the first one.
-    fn install(self, package: &str) -> [Shell; 2] {
+    /// The commands that install `packages`; a fresh machine knows of no package before the first one.
+    fn install(self, packages: &[&str]) -> [Shell; 2] {
         let apt = match self {
             Self::Root => Shell::new("env", ["DEBIAN_FRONTEND=noninteractive", "apt-get"]),
             Self::Sudo => Shell::new("sudo", ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]),
         };
-        [apt.clone().args(["update"]), apt.args(["install", "--yes", "--no-install-recommends", package])]
+        let install = apt.clone().args(["install", "--yes", "--no-install-recommends"]);
+        [apt.args(["update"]), install.args(packages.iter().copied())]
     }
 }
 
@@ -73,10 +104,13 @@ mod tests {
 
     #[test]
     fn only_root_does_without_sudo() {
-        let install = |installer: Installer| installer.install("x").map(|shell| shell.to_string());
+        let install = |installer: Installer| installer.install(&["x", "y"]).map(|shell| shell.to_string());
         let [update, add] = install(Installer::Root);
         assert_eq!(update, "env DEBIAN_FRONTEND=noninteractive apt-get update");
-        assert_eq!(add, "env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends x");
+        assert_eq!(
+            add,
+            "env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends x y"
+        );
         assert!(install(Installer::Sudo).iter().all(|line| line.starts_with("sudo env ")));
     }
 }

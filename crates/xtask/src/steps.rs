@@ -138,7 +138,8 @@ impl Shell {
         String::from_utf8(output.stdout).with_context(|| format!("`{self}` does not print UTF-8"))
     }
 
-    fn run(&self, root: &Path) -> Result<()> {
+    /// Runs the command, with its output.
+    pub(crate) fn run(&self, root: &Path) -> Result<()> {
         let status = self.command().current_dir(root).status();
         let status = status.with_context(|| format!("cannot start `{}`", self.program))?;
         if !status.success() {

@@ -41,6 +41,18 @@ impl Workspace {
         self.metadata.packages.iter().filter(is_library)
     }
 
+    /// The features of all members but those of one name, as cargo takes them: `package/feature,…`.
+    pub(crate) fn features_but(&self, name: &str) -> String {
+        let packages = self.metadata.packages.iter();
+        let mut features: Vec<_> = packages
+            .flat_map(|package| package.features.keys().map(move |feature| (package.name.as_str(), feature)))
+            .filter(|(_, feature)| *feature != name)
+            .map(|(package, feature)| format!("{package}/{feature}"))
+            .collect();
+        features.sort();
+        features.join(",")
+    }
+
     /// The examples of all members: (package, example).
     pub(crate) fn examples(&self) -> impl Iterator<Item = (&str, &str)> {
         self.metadata.packages.iter().flat_map(|package| {

@@ -2,7 +2,11 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use proptest::prelude::*;
+use rustls::crypto::{CryptoProvider, aws_lc_rs, ring};
 use scaleout_core::provider::Secret;
+use tiberius::Client;
+use tokio::io::{AsyncReadExt, duplex};
+use tokio_util::compat::TokioAsyncWriteCompatExt;
 
 use super::*;
 
@@ -390,6 +394,24 @@ async fn the_client_gets_what_is_set() {
 
     let secret = config.with_authentication(token()).client_config("h", None).await.unwrap();
     assert!(!format!("{secret:?}").contains("hunter3"));
+}
+
+#[tokio::test]
+async fn the_cryptography_of_the_process_is_left_alone() {
+    // Two are compiled in and none is chosen: whoever leaves the choice to rustls panics.
+    let _both = (ring::default_provider(), aws_lc_rs::default_provider());
+    let config = config().with_encryption(Encryption::Strict).with_trust_server_certificate(true);
+    let client = config.client_config("h", Some(1433)).await.unwrap();
+    let (here, mut there) = duplex(64 << 10);
+    let server = async move {
+        let mut first = [0];
+        there.read_exact(&mut first).await.unwrap();
+        first
+    };
+    let (outcome, first) = tokio::join!(Client::connect(client, here.compat_write()), server);
+    assert!(matches!(outcome, Err(tiberius::error::Error::Io { .. })));
+    assert_eq!(first, [22], "the first byte of a handshake of TLS");
+    assert!(CryptoProvider::get_default().is_none());
 }
 
 #[test]

@@ -34,7 +34,10 @@ pub(crate) fn settings(test: &str) -> Option<SqlServerConfig> {
     let Ok(text) = env::var("SCALEOUT_TEST_SQLSERVER") else {
         let required = env::var("SCALEOUT_TEST_REQUIRE").unwrap_or_default();
         let is_required = required.split(',').any(|entry| entry == "all" || entry == "sqlserver");
-        assert!(!is_required, "{test} was skipped for want of SCALEOUT_TEST_SQLSERVER, and SCALEOUT_TEST_REQUIRE demands it");
+        assert!(
+            !is_required,
+            "{test} was skipped for want of SCALEOUT_TEST_SQLSERVER, and SCALEOUT_TEST_REQUIRE demands it"
+        );
         // Past the test harness, which would keep it to itself.
         let _ = writeln!(
             std::io::stderr(),
@@ -117,7 +120,9 @@ impl Real {
     /// As if somebody had dropped the schema, and a node had made it again.
     fn flush(&self, schema: &str) -> String {
         let script = self.config("app", schema).script().install();
-        let rows = batches(&script).into_iter().find(|batch| batch.contains(&format!("INSERT INTO [{schema}].layout ")));
+        let rows = batches(&script)
+            .into_iter()
+            .find(|batch| batch.contains(&format!("INSERT INTO [{schema}].layout ")));
         let rows = rows.expect("a batch that fills the tables");
         let empty = self.each_stream(|stream| format!("DELETE FROM [{schema}].messages_{stream};\n"));
         let tables = ["streams", "epochs", "senders", "listeners", "layout"];
@@ -129,7 +134,8 @@ impl Real {
 
 impl Server for Real {
     fn config(&self, app: &str, schema: &str) -> SqlServerConfig {
-        let mut config = for_tests(self.direct.clone()).with_schema(schema).with_table_count(self.table_count);
+        let mut config =
+            for_tests(self.direct.clone()).with_schema(schema).with_table_count(self.table_count);
         config.app = app.parse().expect("a name");
         config.host = "127.0.0.1".into();
         config.port = Some(self.proxy.port());

@@ -571,8 +571,10 @@ GO
 IF @@TRANCOUNT = 0 SET NOEXEC ON;
 GO
 -- The rows behind @after_<stream> of every stream where that is not NULL, one result set per such stream, as read_<stream> yields
--- them: one round trip, however many streams have something new.
+-- them: one round trip, however many streams have something new. Where the store has another epoch, or none, numbers of rows may mean others
+-- than the caller has seen: 50010, it looks at the positions again.
 CREATE PROCEDURE [scaleout].[read]
+    @epoch bigint,
     @after_0 bigint = NULL,
     @after_1 bigint = NULL,
     @max_rows int,
@@ -580,6 +582,8 @@ CREATE PROCEDURE [scaleout].[read]
 AS
 BEGIN
     SET NOCOUNT ON;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    IF NOT EXISTS (SELECT 1 FROM [scaleout].layout WHERE epoch = @epoch) THROW 50010, N'the store has another epoch', 1;
     IF @after_0 IS NOT NULL EXEC [scaleout].read_0 @after_0, @max_rows, @max_bytes;
     IF @after_1 IS NOT NULL EXEC [scaleout].read_1 @after_1, @max_rows, @max_bytes;
 END;
