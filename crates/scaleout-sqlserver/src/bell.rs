@@ -127,9 +127,11 @@ async fn hear(node: &Node) -> Result<(), Error> {
         // It may have been installed meanwhile.
         node.forget_objects().await;
     }
-    match node.prepare(&mut link).await?.doorbell {
-        install::Doorbell::Installed => {}
-        other => return Err(missing(node, other)),
+    let prepared = node.prepare(&mut link).await?;
+    match (prepared.doorbell, prepared.trouble) {
+        (install::Doorbell::Installed, _) => {}
+        (_, Some(error)) => return Err(error),
+        (other, None) => return Err(missing(node, other)),
     }
     loop {
         register(node, &mut link).await?;

@@ -218,11 +218,11 @@ impl Node {
     /// What the installer found.
     pub(crate) async fn prepare(&self, link: &mut Link) -> Result<Prepared, Error> {
         let mut prepared = self.prepared.lock().await;
-        if let Some(found) = *prepared {
-            return Ok(found);
+        if let Some(found) = &*prepared {
+            return Ok(found.clone());
         }
         let found = install::prepare(link, &self.config).await?;
-        *prepared = Some(found);
+        *prepared = Some(found.clone());
         Ok(found)
     }
 
