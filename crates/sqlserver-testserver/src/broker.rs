@@ -94,7 +94,8 @@ impl Broker {
         let expires_at = now().saturating_add(lifetime_seconds.saturating_mul(1_000_000));
         for (handle, peer, queue) in [(this, peer, from), (peer, this, to)] {
             let (schema, queue) = (schema.into(), queue.into());
-            self.endpoints.insert(handle, Endpoint { schema, queue, peer, state: State::Conversing, expires_at });
+            self.endpoints
+                .insert(handle, Endpoint { schema, queue, peer, state: State::Conversing, expires_at });
         }
         this
     }
@@ -128,6 +129,11 @@ impl Broker {
         self.queues.remove(&handle);
         self.deliver();
         Ok(())
+    }
+
+    /// Whether there is such an end.
+    pub(crate) fn is_open(&self, handle: Uuid) -> bool {
+        self.endpoints.contains_key(&handle)
     }
 
     /// `RECEIVE` of all that one end has got; `None` where there is nothing yet.
@@ -265,7 +271,10 @@ impl Broker {
 }
 
 fn no_conversation(handle: Uuid) -> SqlError {
-    SqlError::new(8426, format!("The conversation handle \"{}\" is not found.", handle.to_string().to_uppercase()))
+    SqlError::new(
+        8426,
+        format!("The conversation handle \"{}\" is not found.", handle.to_string().to_uppercase()),
+    )
 }
 
 fn wrong_state(verb: &str, state: State) -> SqlError {

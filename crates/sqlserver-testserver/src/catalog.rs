@@ -57,11 +57,11 @@ impl Procedure {
         })
     }
 
-    /// Its parameters, as `name type`; those of `read` that go before depend on how many tables there are.
+    /// Its parameters, as `name type`, apart from those of `read` that depend on how many tables there are.
     fn parameters(self) -> &'static [&'static str] {
         match self {
             Self::Positions | Self::DoorbellHealth => &[],
-            Self::Read => &["max_rows int", "max_bytes bigint"],
+            Self::Read => &["epoch bigint", "max_rows int", "max_bytes bigint"],
             Self::ReadStream(_) => &["after bigint", "max_rows int", "max_bytes bigint"],
             Self::Publish(_) => &[
                 "epoch bigint",
@@ -70,19 +70,13 @@ impl Procedure {
                 "after bigint",
                 "payload varbinary(max)",
             ],
-            Self::Trim(_) => &[
-                "keep_rows bigint",
-                "keep_seconds int",
-                "keep_bytes bigint",
-                "batch int",
-                "max_batches int",
-            ],
+            Self::Trim(_) => {
+                &["keep_rows bigint", "keep_seconds int", "keep_bytes bigint", "batch int", "max_batches int"]
+            }
             Self::Held => &["stream smallint", "node binary(16)"],
             Self::Renew => &["node binary(16)", "keep_seconds int"],
             Self::OpenEpoch => &["old bigint", "seen bigint", "after_known bit"],
-            Self::Register => {
-                &["listener uniqueidentifier", "label nvarchar(128)", "lifetime_seconds int"]
-            }
+            Self::Register => &["listener uniqueidentifier", "label nvarchar(128)", "lifetime_seconds int"],
             Self::Unregister => &["listener uniqueidentifier"],
             Self::Arm => &["listener uniqueidentifier", "streams varbinary(128)"],
             Self::Wait => &["listener uniqueidentifier", "timeout_ms int"],
@@ -94,13 +88,13 @@ impl Procedure {
 
     /// Whether what a statement creates under the name of this procedure is what this server does.
     pub(crate) fn has(self, declared: &[Declared]) -> bool {
-        let mut declared = declared.iter().map(|parameter| format!("{} {}", parameter.name, parameter.ty));
-        let streams = match self {
-            Self::Read => declared.len().saturating_sub(self.parameters().len()),
-            _ => 0,
-        };
-        (0..streams).all(|stream| declared.next() == Some(format!("after_{stream} bigint")))
-            && declared.eq(self.parameters().iter().map(|parameter| (*parameter).to_owned()))
+        let mut wanted: Vec<String> =
+            self.parameters().iter().map(|parameter| (*parameter).to_owned()).collect();
+        if self == Self::Read {
+            let streams = declared.len().saturating_sub(wanted.len());
+            wanted.splice(1..1, (0..streams).map(|stream| format!("after_{stream} bigint")));
+        }
+        declared.iter().map(|parameter| format!("{} {}", parameter.name, parameter.ty)).eq(wanted)
     }
 }
 
@@ -134,8 +128,7 @@ impl Arguments {
                 return Err(SqlError::new(8143, message));
             }
         }
-        let is_missing =
-            |declared: &&Declared| !declared.optional && !bound.contains_key(&declared.name);
+        let is_missing = |declared: &&Declared| !declared.optional && !bound.contains_key(&declared.name);
         match declared.iter().find(is_missing) {
             Some(missing) => {
                 let message = format!(
@@ -252,8 +245,10 @@ mod tests {
     }
 
     fn bind(declares: &[&str], sent: &[(&str, Value)]) -> Result<Arguments, u32> {
-        let sent =
-            sent.iter().map(|(name, value)| Parameter { name: (*name).into(), value: value.clone() }).collect();
+        let sent = sent
+            .iter()
+            .map(|(name, value)| Parameter { name: (*name).into(), value: value.clone() })
+            .collect();
         Arguments::bind("p", &declared(declares), sent).map_err(|error| error.number)
     }
 
@@ -262,14 +257,15 @@ mod tests {
         assert!(Procedure::Held.has(&declared(&["stream smallint", "node binary(16)"])));
         assert!(!Procedure::Held.has(&declared(&["node binary(16)", "stream smallint"])));
         assert!(!Procedure::Held.has(&declared(&["stream smallint"])));
-        let read = ["after_0 bigint", "after_1 bigint", "max_rows int", "max_bytes bigint"];
+        let read = ["epoch bigint", "after_0 bigint?", "after_1 bigint?", "max_rows int", "max_bytes bigint"];
         assert!(Procedure::Read.has(&declared(&read)));
         assert!(!Procedure::Read.has(&declared(&read[1..])));
     }
 
     #[test]
     fn arguments_are_bound_by_name_and_checked() {
-        let bound = bind(&["a int", "b binary(4)"], &[("@B", Value::Binary("x".into())), ("@a", Value::Int(7))]);
+        let bound =
+            bind(&["a int", "b binary(4)"], &[("@B", Value::Binary("x".into())), ("@a", Value::Int(7))]);
         let bound = bound.unwrap();
         assert_eq!(bound.int("a"), Ok(7));
         assert_eq!(bound.binary("b").unwrap(), &b"x\0\0\0"[..]);

@@ -36,13 +36,15 @@ impl Store {
     /// Takes a node out, and ends both ends of its conversation.
     pub(crate) fn unregister(&mut self, schema: &str, listener: Uuid) -> Result<(), SqlError> {
         let Some(row) = self.schema(schema)?.listeners.remove(&listener) else { return Ok(()) };
-        for handle in row.bell.into_iter().chain([row.ear]) {
-            match self.broker.end(handle) {
-                Err(error) if ![8426, 8429].contains(&error.number) => return Err(error),
-                _ => (),
-            }
+        row.bell.into_iter().chain([row.ear]).try_for_each(|handle| self.end(handle))
+    }
+
+    /// Ends one side of a conversation, where it has not ended already.
+    fn end(&mut self, handle: Uuid) -> Result<(), SqlError> {
+        match self.broker.end(handle) {
+            Err(error) if ![8426, 8429].contains(&error.number) => Err(error),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Empties "bells" of what is there; whether there was anything.
@@ -57,7 +59,7 @@ impl Store {
             let listeners = &mut self.schema(schema)?.listeners;
             match listener.and_then(|listener| listeners.get_mut(&listener)) {
                 Some(row) => row.bell = Some(bell),
-                None => self.broker.end(bell)?,
+                None => self.end(bell)?,
             }
         }
         Ok(any)
@@ -102,10 +104,16 @@ impl Store {
         Ok(Some(Heard::Over))
     }
 
-    /// The ear of a listener.
-    pub(crate) fn ear(&mut self, schema: &str, listener: Uuid) -> Result<Uuid, SqlError> {
-        let row = self.schema(schema)?.listeners.get(&listener);
-        row.map(|row| row.ear).ok_or_else(SqlError::not_registered)
+    /// Renews a listener's lease: its ear, `None` where its conversation is over.
+    pub(crate) fn listen(&mut self, schema: &str, listener: Uuid) -> Result<Option<Uuid>, SqlError> {
+        let row = self.schema(schema)?.listeners.get_mut(&listener).ok_or_else(SqlError::not_registered)?;
+        row.seen_at = now();
+        let ear = row.ear;
+        if self.broker.is_open(ear) {
+            return Ok(Some(ear));
+        }
+        self.unregister(schema, listener)?;
+        Ok(None)
     }
 
     /// Rings every armed listener that wants the stream, and disarms it.
@@ -134,7 +142,7 @@ impl Store {
         Ok(())
     }
 
-    /// Takes out listeners that have not armed for so long; how many these were.
+    /// Takes out listeners that have neither armed nor waited for so long; how many these were.
     pub(crate) fn janitor(&mut self, schema: &str, lease_seconds: i64) -> Result<i64, SqlError> {
         let cutoff = now().saturating_sub(lease_seconds.saturating_mul(1_000_000));
         let listeners = &self.schema(schema)?.listeners;

@@ -42,9 +42,9 @@ impl Faults {
 pub(crate) fn is_named(procedure: &str, name: &str) -> bool {
     match procedure.strip_prefix(name) {
         Some("") => true,
-        Some(rest) => {
-            rest.strip_prefix('_').is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
-        }
+        Some(rest) => rest
+            .strip_prefix('_')
+            .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())),
         None => false,
     }
 }

@@ -12,7 +12,10 @@ use crate::{
 /// What became of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Published {
-    Appended { seq: i64, id: i64 },
+    Appended {
+        seq: i64,
+        id: i64,
+    },
     /// The stream holds frames of the node up to this number already.
     Held(i64),
     /// The stream holds frames of the node up to this number only.
@@ -84,7 +87,8 @@ impl Schema {
     ) -> impl Iterator<Item = &MessageRow> {
         let rows = self.streams.get(stream).map(|stream| &stream.rows);
         let first = rows.map_or(0, |rows| rows.partition_point(|row| row.seq <= after));
-        let limit = rows.and_then(|rows| rows.get(first)).map_or(0, |row| row.bytes.saturating_add(max_bytes));
+        let limit =
+            rows.and_then(|rows| rows.get(first)).map_or(0, |row| row.bytes.saturating_add(max_bytes));
         rows.into_iter()
             .flat_map(move |rows| rows.range(first..))
             .take(usize::try_from(max_rows).unwrap_or(0))

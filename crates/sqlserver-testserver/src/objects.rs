@@ -13,12 +13,31 @@ pub(crate) struct Transaction {
 pub(crate) enum Change {
     CreateSchema(String),
     DropSchema(String),
-    Create { schema: String, name: String, object: Object },
-    Drop { schema: String, name: String },
-    CreateService { name: String, schema: String, queue: String },
+    Create {
+        schema: String,
+        name: String,
+        object: Object,
+    },
+    Drop {
+        schema: String,
+        name: String,
+    },
+    CreateService {
+        name: String,
+        schema: String,
+        queue: String,
+    },
     DropService(String),
     DeleteListeners(String),
     /// The layout row and the first epoch of every stream; `epoch` and `store` of the layout are set by the commit.
-    Rows { schema: String, layout: Layout, table_count: usize },
-    Versions { schema: String, schema_version: i64, compatible_from: i64 },
+    Rows {
+        schema: String,
+        layout: Layout,
+        table_count: usize,
+    },
+    Versions {
+        schema: String,
+        schema_version: i64,
+        compatible_from: i64,
+    },
 }

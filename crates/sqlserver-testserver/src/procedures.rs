@@ -20,6 +20,9 @@ use crate::{
 /// How long `register` waits for its hello.
 const PAIRING: Duration = Duration::from_secs(2);
 
+/// How long it waits before it looks whether another node has collected that.
+const PAIRING_STEP: Duration = Duration::from_millis(100);
+
 /// A procedure of a schema, as a request names it.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
@@ -57,11 +60,7 @@ pub(crate) async fn call(
 }
 
 /// What is called, with its arguments, where it may be called.
-fn resolve(
-    state: &State,
-    session: SessionId,
-    call: Call,
-) -> Result<(Procedure, Arguments), SqlError> {
+fn resolve(state: &State, session: SessionId, call: Call) -> Result<(Procedure, Arguments), SqlError> {
     let Call { schema, name, arguments } = call;
     let object = state.store.object(session, &schema, &name);
     let (Some(Object::Procedure(declared)), Some(procedure)) = (object, Procedure::named(&name)) else {
@@ -100,6 +99,9 @@ fn run(
         Procedure::Read => {
             let (rows, bytes) = (arguments.int("max_rows")?, arguments.int("max_bytes")?);
             let schema = store.schema(schema)?;
+            if schema.layout()?.epoch != arguments.int("epoch")? {
+                return Err(SqlError::another_epoch());
+            }
             let wanted = |stream| {
                 let after = arguments.optional_int(&format!("after_{stream}"))?;
                 Some(read(schema, stream, after, rows, bytes))
@@ -127,7 +129,8 @@ fn run(
             vec![ResultSet::single(Type::BigInt, held)]
         }
         Procedure::Renew => {
-            let dropped = store.schema(schema)?.renew(arguments.node("node")?, arguments.int("keep_seconds")?);
+            let dropped =
+                store.schema(schema)?.renew(arguments.node("node")?, arguments.int("keep_seconds")?);
             vec![ResultSet::single(Type::Int, dropped)]
         }
         Procedure::OpenEpoch => {
@@ -187,13 +190,8 @@ fn publish(
         Published::Held(held) => [Some(1), None, None, Some(held), None],
         Published::Missing(held) => [Some(2), None, None, Some(held), None],
     };
-    let columns = [
-        ("", Type::Int),
-        ("", Type::BigInt),
-        ("", Type::BigInt),
-        ("", Type::BigInt),
-        ("", Type::Int),
-    ];
+    let columns =
+        [("", Type::Int), ("", Type::BigInt), ("", Type::BigInt), ("", Type::BigInt), ("", Type::Int)];
     Ok(ResultSet::one(&columns, row.map(Value::from).into()))
 }
 
@@ -247,8 +245,7 @@ fn positions(store: &mut Store, name: &str) -> Result<Vec<ResultSet>, SqlError> 
         .iter()
         .map(|((stream, epoch), row)| {
             let (after_epoch, after_id) = row.after.unzip();
-            let numbers =
-                [Some(*stream as i64), Some(*epoch), Some(row.first_seq), after_epoch, after_id];
+            let numbers = [Some(*stream as i64), Some(*epoch), Some(row.first_seq), after_epoch, after_id];
             numbers.map(Value::from).into()
         })
         .collect();
@@ -340,7 +337,11 @@ async fn run_waiting(
             let lifetime = arguments.int("lifetime_seconds")?;
             shared.state().store.register(schema, listener, lifetime)?;
             shared.something_changed();
-            collect(shared, schema, PAIRING).await?;
+            let deadline = Instant::now() + PAIRING;
+            // Where many register at once, somebody else may collect this one's hello.
+            while !shared.state().store.is_paired(schema, listener) && Instant::now() < deadline {
+                collect(shared, schema, PAIRING_STEP).await?;
+            }
             let ready = shared.state().store.is_paired(schema, listener);
             Ok(vec![ResultSet::single(Type::Bit, ready)])
         }
@@ -356,15 +357,10 @@ fn milliseconds(value: i64) -> Duration {
     u64::try_from(value).map_or(Duration::from_secs(86_400), Duration::from_millis)
 }
 
-async fn wait(
-    shared: &Shared,
-    schema: &str,
-    listener: Uuid,
-    timeout: Duration,
-) -> Result<Heard, SqlError> {
+async fn wait(shared: &Shared, schema: &str, listener: Uuid, timeout: Duration) -> Result<Heard, SqlError> {
     let deadline = Instant::now() + timeout;
     let mut changes = shared.changes();
-    let ear = shared.state().store.ear(schema, listener)?;
+    let Some(ear) = shared.state().store.listen(schema, listener)? else { return Ok(Heard::Over) };
     loop {
         changes.mark_unchanged();
         if let Some(heard) = shared.state().store.hear(schema, listener, ear)? {

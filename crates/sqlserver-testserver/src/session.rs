@@ -1,6 +1,6 @@
 //! One connection: prelogin, login, then one request after the other.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -17,9 +17,8 @@ use crate::{
     procedures::{self, Call},
     results::ResultSet,
     shared::Shared,
-    statements,
+    sql, statements,
     store::SessionId,
-    sql,
     tds::{
         Assembler, Batch, DoneKind, Encryption, Environment, Login, Message, PacketType, Parameter, PreLogin,
         Rpc, Target, Tokens, Value, write_packets,
@@ -81,14 +80,13 @@ impl Session {
         let mut first = [0];
         let strict = tcp.peek(&mut first).await? == 1 && first[0] == HANDSHAKE;
         let stream = match (&shared.settings.tls, strict) {
-            (Tls::Offered(config) | Tls::Required(config), true) => {
-                Stream::encrypt(tcp, Arc::clone(config), false).await?
+            (Tls::Offered(configs) | Tls::Required(configs), true) => {
+                Stream::encrypt(tcp, configs, false).await?
             }
             (Tls::Unsupported, true) => return Ok(()),
             (_, false) => Stream::Plain(tcp),
         };
-        let mut session =
-            Self { shared, stream, assembler: Assembler::default(), packet_size: PACKET_SIZE };
+        let mut session = Self { shared, stream, assembler: Assembler::default(), packet_size: PACKET_SIZE };
         let Some(login_only) = session.prelogin(strict).await? else { return Ok(()) };
         let Some(id) = session.login(login_only).await? else { return Ok(()) };
         session.requests(id).await
@@ -98,21 +96,21 @@ impl Session {
     async fn prelogin(&mut self, strict: bool) -> io::Result<Option<bool>> {
         let message = self.expect(PacketType::PreLogin).await?;
         let asked = PreLogin::decode(&message.body).map_err(io::Error::other)?;
-        let (answer, config) = match (&self.shared.settings.tls, asked.encryption) {
+        let (answer, configs) = match (&self.shared.settings.tls, asked.encryption) {
             _ if strict => (Encryption::On, None),
             (Tls::Unsupported, _) => (Encryption::NotSupported, None),
             (Tls::Offered(_), Encryption::NotSupported) => (Encryption::NotSupported, None),
-            (Tls::Offered(config), Encryption::Off) => (Encryption::Off, Some(config)),
-            (Tls::Offered(config), _) => (Encryption::On, Some(config)),
-            (Tls::Required(config), _) => (Encryption::Required, Some(config)),
+            (Tls::Offered(configs), Encryption::Off) => (Encryption::Off, Some(configs)),
+            (Tls::Offered(configs), _) => (Encryption::On, Some(configs)),
+            (Tls::Required(configs), _) => (Encryption::Required, Some(configs)),
         };
-        let config = config.cloned();
+        let configs = configs.cloned();
         self.write(PacketType::Result, &PreLogin { encryption: answer, ..asked }.encode()).await?;
-        if let Some(config) = config {
+        if let Some(configs) = configs {
             // A client that does not encrypt sends its login now, and is gone for that.
-            let stream = std::mem::replace(&mut self.stream, Stream::Gone);
+            let stream = mem::replace(&mut self.stream, Stream::Gone);
             self.stream = match stream {
-                Stream::Plain(tcp) => Stream::encrypt(tcp, config, true).await?,
+                Stream::Plain(tcp) => Stream::encrypt(tcp, &configs, true).await?,
                 other => other,
             };
         } else if !strict && matches!(asked.encryption, Encryption::On | Encryption::Required) {
@@ -125,7 +123,7 @@ impl Session {
     async fn login(&mut self, login_only: bool) -> io::Result<Option<Connected>> {
         let message = self.expect(PacketType::Login).await?;
         if login_only {
-            let stream = std::mem::replace(&mut self.stream, Stream::Gone);
+            let stream = mem::replace(&mut self.stream, Stream::Gone);
             self.stream = stream.decrypt();
         }
         let login = Login::decode(&message.body).map_err(io::Error::other)?;
@@ -141,7 +139,8 @@ impl Session {
             return Ok(None);
         }
         let size = usize::try_from(login.packet_size).unwrap_or(PACKET_SIZE);
-        let size = if size == 0 { PACKET_SIZE } else { size.clamp(*PACKET_SIZES.start(), *PACKET_SIZES.end()) };
+        let size =
+            if size == 0 { PACKET_SIZE } else { size.clamp(*PACKET_SIZES.start(), *PACKET_SIZES.end()) };
         let connected = Connected::new(&self.shared);
         tokens.environment(&Environment::Database(&login.database));
         tokens.login_ack();
@@ -189,7 +188,9 @@ impl Session {
                 }
                 PacketType::Batch => Batch::decode(message.body).map(|batch| Request::Batch(batch.0)),
                 PacketType::Rpc => Rpc::decode(message.body).map(request_of),
-                PacketType::TransactionManager => Ok(Request::Unknown("a request to the transaction manager")),
+                PacketType::TransactionManager => {
+                    Ok(Request::Unknown("a request to the transaction manager"))
+                }
                 PacketType::BulkLoad => Ok(Request::Unknown("a bulk load")),
                 PacketType::Login | PacketType::PreLogin | PacketType::Result => return Ok(()),
             };

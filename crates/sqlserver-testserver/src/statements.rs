@@ -82,7 +82,7 @@ impl From<SqlError> for Stop {
 type Step<T = ()> = Result<T, Stop>;
 
 /// A row of a table: values by the names of columns.
-type Row = BTreeMap<&'static str, Value>;
+type Row = BTreeMap<String, Value>;
 
 /// A batch, and how far it has come. It has the whole store to itself.
 struct Statements<'a> {
@@ -94,6 +94,8 @@ struct Statements<'a> {
     variables: BTreeMap<String, Value>,
     /// That expressions are about.
     row: Option<Row>,
+    /// How many rows COUNT(*) counts.
+    count: Option<usize>,
     results: Vec<ResultSet>,
     /// How long it has waited for a lock.
     lock_wait: Duration,
@@ -111,6 +113,7 @@ impl<'a> Statements<'a> {
             at: 0,
             variables: BTreeMap::new(),
             row: None,
+            count: None,
             results: Vec::new(),
             lock_wait: Duration::ZERO,
             began: false,
@@ -320,7 +323,9 @@ impl<'a> Statements<'a> {
         }
         let mut arguments = BTreeMap::new();
         loop {
-            let Some(Word::Variable(name)) = self.words.get(self.at).cloned() else { return Err(self.unknown()) };
+            let Some(Word::Variable(name)) = self.words.get(self.at).cloned() else {
+                return Err(self.unknown());
+            };
             self.at += 1;
             self.want("=")?;
             arguments.insert(name.to_lowercase(), self.expression(wanted)?.0);

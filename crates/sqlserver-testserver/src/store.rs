@@ -1,7 +1,7 @@
 //! What the server holds: schemas with their objects and rows, locks, transactions and the broker: [`Store`].
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -198,13 +198,35 @@ impl Store {
         found
     }
 
-    /// Services that the session has created and not committed.
-    pub(crate) fn created_services(&self, session: SessionId) -> impl Iterator<Item = String> {
-        let changes = self.transactions.get(&session).into_iter().flat_map(|transaction| &transaction.changes);
-        changes.filter_map(|change| match change {
-            Change::CreateService { name, .. } => Some(name.clone()),
+    /// All services that the session would find.
+    pub(crate) fn services(&self, session: SessionId) -> Vec<String> {
+        let mut names: Vec<String> = self.broker.services.keys().cloned().collect();
+        for change in self.transactions.get(&session).iter().flat_map(|transaction| &transaction.changes) {
+            if let Change::CreateService { name, .. } = change {
+                names.push(name.clone());
+            }
+        }
+        names.retain(|name| self.has_service(session, name));
+        names
+    }
+
+    /// All objects that the session would find, as schema, name and object.
+    pub(crate) fn objects(&self, session: SessionId) -> Vec<(String, String, Object)> {
+        let committed =
+            self.schemas.iter().flat_map(|(schema, has)| has.objects.keys().map(move |name| (schema, name)));
+        let changes =
+            self.transactions.get(&session).into_iter().flat_map(|transaction| &transaction.changes);
+        let created = changes.filter_map(|change| match change {
+            Change::Create { schema, name, .. } => Some((schema, name)),
             _ => None,
-        })
+        });
+        let names: BTreeSet<(&String, &String)> = committed.chain(created).collect();
+        names
+            .into_iter()
+            .filter_map(|(schema, name)| {
+                Some((schema.clone(), name.clone(), self.object(session, schema, name)?))
+            })
+            .collect()
     }
 
     /// Forgets what the session has not committed, and its locks.
@@ -279,8 +301,7 @@ impl Schema {
     fn fill(&mut self, layout: Layout, table_count: usize, identity: String) {
         let (epoch, at) = (now(), now());
         for stream in 0..table_count {
-            let row =
-                MessageRow { seq: 0, epoch, id: 0, at, bytes: 0, payload: Bytes::new(), sent: None };
+            let row = MessageRow { seq: 0, epoch, id: 0, at, bytes: 0, payload: Bytes::new(), sent: None };
             self.streams.push(Stream { epoch, first_seq: 0, last_seq: 0, bytes: 0, rows: [row].into() });
             self.epochs.insert((stream, epoch), EpochRow { first_seq: 0, after: None, before: None });
         }

@@ -8,8 +8,9 @@ use std::{
 };
 
 use rustls::{
-    ServerConfig,
+    ServerConfig, SupportedProtocolVersion,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    version::TLS12,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -33,29 +34,39 @@ pub(crate) const HANDSHAKE: u8 = 0x16;
 pub(crate) enum Tls {
     Unsupported,
     /// The client decides.
-    Offered(Arc<ServerConfig>),
+    Offered(Configs),
     /// Who does not encrypt everything is not let in.
-    Required(Arc<ServerConfig>),
+    Required(Configs),
+}
+
+/// The two ways to encrypt.
+#[derive(Clone)]
+pub(crate) struct Configs {
+    /// TDS 7: the handshake travels in PRELOGIN packets. TLS 1.2 alone, as with SQL Server: it is not before TDS 8 that the
+    /// two sides agree on when the handshake of TLS 1.3 is over.
+    in_packets: Arc<ServerConfig>,
+    /// TDS 8: the handshake comes before everything else.
+    strict: Arc<ServerConfig>,
 }
 
 impl Tls {
     /// Reads a certificate, with those between it and the authority, and its key.
-    pub(crate) fn config(certificates: &str, key: &str) -> io::Result<Arc<ServerConfig>> {
+    pub(crate) fn configs(certificates: &str, key: &str) -> io::Result<Configs> {
         let certificates = CertificateDer::pem_slice_iter(certificates.as_bytes())
             .collect::<Result<Vec<_>, _>>()
             .map_err(io::Error::other)?;
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(io::Error::other)?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_no_client_auth()
-            .with_single_cert(certificates, key)
-            .map_err(io::Error::other)?;
-        // A ticket would come behind the handshake, where clients do not expect a PRELOGIN packet around it any more.
-        config.send_tls13_tickets = 0;
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Arc::new(config))
+        let config = |versions: &[&'static SupportedProtocolVersion]| {
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            ServerConfig::builder_with_provider(provider)
+                .with_protocol_versions(versions)?
+                .with_no_client_auth()
+                .with_single_cert(certificates.clone(), key.clone_key())
+        };
+        let in_packets = config(&[&TLS12]).map_err(io::Error::other)?;
+        let mut strict = config(rustls::ALL_VERSIONS).map_err(io::Error::other)?;
+        strict.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(Configs { in_packets: Arc::new(in_packets), strict: Arc::new(strict) })
     }
 }
 
@@ -80,13 +91,11 @@ pub(crate) enum Stream {
 
 impl Stream {
     /// Shakes hands, inside PRELOGIN packets or, as TDS 8.0 does, before everything else.
-    pub(crate) async fn encrypt(
-        tcp: TcpStream,
-        config: Arc<ServerConfig>,
-        in_packets: bool,
-    ) -> io::Result<Self> {
-        let handshake = Handshake { tcp, in_packets, header: Vec::new(), left: 0, out: Vec::new(), sending: false };
-        let mut stream = TlsAcceptor::from(config).accept(handshake).await?;
+    pub(crate) async fn encrypt(tcp: TcpStream, configs: &Configs, in_packets: bool) -> io::Result<Self> {
+        let config = if in_packets { &configs.in_packets } else { &configs.strict };
+        let handshake =
+            Handshake { tcp, in_packets, header: Vec::new(), left: 0, out: Vec::new(), sending: false };
+        let mut stream = TlsAcceptor::from(Arc::clone(config)).accept(handshake).await?;
         stream.get_mut().0.in_packets = false;
         Ok(Self::Encrypted(Box::new(stream)))
     }

@@ -91,8 +91,8 @@ impl TestServerBuilder {
     pub async fn start(self) -> io::Result<TestServer> {
         let tls = match &self.tls {
             None => Tls::Unsupported,
-            Some((certificates, key, false)) => Tls::Offered(Tls::config(certificates, key)?),
-            Some((certificates, key, true)) => Tls::Required(Tls::config(certificates, key)?),
+            Some((certificates, key, false)) => Tls::Offered(Tls::configs(certificates, key)?),
+            Some((certificates, key, true)) => Tls::Required(Tls::configs(certificates, key)?),
         };
         let settings = Settings {
             user: "sa".into(),

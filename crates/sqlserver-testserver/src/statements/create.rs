@@ -160,7 +160,8 @@ impl Statements<'_> {
         if self.accept(&["SCHEMA"]) {
             let name = self.name()?;
             if wanted {
-                let objects = self.state.store.schemas.get(&name).map(|schema| schema.objects.keys().cloned());
+                let objects =
+                    self.state.store.schemas.get(&name).map(|schema| schema.objects.keys().cloned());
                 let left = objects
                     .into_iter()
                     .flatten()
@@ -233,7 +234,8 @@ impl Statements<'_> {
             return Ok(());
         }
         self.table(&schema, &table)?;
-        let value = |name: &str| columns.iter().position(|column| column == name).map(|at| values[at].clone());
+        let value =
+            |name: &str| columns.iter().position(|column| column == name).map(|at| values[at].clone());
         let int = |name: &str| match value(name) {
             Some(Value::Int(int)) => Some(int),
             _ => None,
@@ -245,8 +247,7 @@ impl Statements<'_> {
                 else {
                     return Err(self.unknown());
                 };
-                let layout =
-                    Layout { schema_version, compatible_from, app, epoch: 0, store: String::new() };
+                let layout = Layout { schema_version, compatible_from, app, epoch: 0, store: String::new() };
                 let table_count = usize::try_from(table_count).unwrap_or(0);
                 for name in TABLES.map(str::to_owned).into_iter().chain((0..table_count).map(messages)) {
                     self.table(&schema, &name)?;
@@ -295,7 +296,8 @@ impl Statements<'_> {
         Ok(())
     }
 
-    fn names(&mut self) -> Step<Vec<String>> {
+    /// `(a, b)`.
+    pub(super) fn names(&mut self) -> Step<Vec<String>> {
         self.want("(")?;
         let mut names = vec![self.name()?];
         while self.accept(&[","]) {

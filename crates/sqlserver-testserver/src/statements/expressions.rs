@@ -8,17 +8,39 @@ use crate::{
 };
 
 impl Statements<'_> {
-    /// `a`, or `a = b` and the like; whether it holds. Nothing is looked up where it is not `wanted`.
+    /// Whether something holds. Nothing is looked up where it is not `wanted`.
     pub(super) fn condition(&mut self, wanted: bool) -> Step<bool> {
+        let mut holds = self.conjunction(wanted)?;
+        while self.accept(&["OR"]) {
+            holds |= self.conjunction(wanted)?;
+        }
+        Ok(holds)
+    }
+
+    fn conjunction(&mut self, wanted: bool) -> Step<bool> {
+        let mut holds = self.comparison(wanted)?;
+        while self.accept(&["AND"]) {
+            holds &= self.comparison(wanted)?;
+        }
+        Ok(holds)
+    }
+
+    fn comparison(&mut self, wanted: bool) -> Step<bool> {
         if self.accept(&["NOT"]) {
-            return Ok(!self.condition(wanted)?);
+            return Ok(!self.comparison(wanted)?);
         }
         if self.accept(&["EXISTS"]) {
             self.want("(")?;
             self.want("SELECT")?;
-            let found = self.rows_of_select(wanted)?;
+            let found = self.selected(wanted)?;
             self.want(")")?;
-            return Ok(!found.rows.is_empty());
+            return Ok(!found.result.rows.is_empty());
+        }
+        if self.is_at(&["("]) && !self.is_at(&["(", "SELECT"]) {
+            self.want("(")?;
+            let holds = self.condition(wanted)?;
+            self.want(")")?;
+            return Ok(holds);
         }
         let (left, _) = self.expression(wanted)?;
         if self.accept(&["IS"]) {
@@ -39,7 +61,11 @@ impl Statements<'_> {
             (left, right) if differs => left != right,
             (left, right) if operator == '=' => left == right,
             (Value::Int(left), Value::Int(right)) => {
-                if operator == '<' { left < right } else { left > right }
+                if operator == '<' {
+                    left < right
+                } else {
+                    left > right
+                }
             }
             _ => return Err(self.unknown()),
         })
@@ -47,6 +73,21 @@ impl Statements<'_> {
 
     /// A value, and the type of a column that holds it.
     pub(super) fn expression(&mut self, wanted: bool) -> Step<(Value, Type)> {
+        let (mut value, ty) = self.term(wanted)?;
+        while self.accept(&["+"]) {
+            value = match (value, self.term(wanted)?.0) {
+                (Value::Text(left), Value::Text(right)) => Value::Text(left + &right),
+                (Value::Text(_), Value::Null) | (Value::Null, _) => Value::Null,
+                _ => return Err(self.unknown()),
+            };
+        }
+        Ok((value, ty))
+    }
+
+    fn term(&mut self, wanted: bool) -> Step<(Value, Type)> {
+        if self.accept(&["(", "SELECT"]) {
+            return self.scalar(wanted);
+        }
         let Some(word) = self.words.get(self.at).cloned() else { return Err(self.unknown()) };
         self.at += 1;
         match word {
@@ -57,7 +98,7 @@ impl Statements<'_> {
                 Err(_) => Err(self.unknown()),
             },
             Word::Text(text) => Ok((Value::Text(text), Type::NVarChar(4000))),
-            Word::Symbol('-') => match self.expression(wanted)? {
+            Word::Symbol('-') => match self.term(wanted)? {
                 (Value::Int(number), ty) => Ok((Value::Int(-number), ty)),
                 _ => Err(self.unknown()),
             },
@@ -90,15 +131,17 @@ impl Statements<'_> {
     }
 
     fn column(&mut self, name: &str, wanted: bool) -> Step<(Value, Type)> {
-        let ty = match name {
-            "is_broker_enabled" => Type::Bit,
-            "name" | "app" | "store" => Type::NVarChar(400),
-            "epoch" => Type::BigInt,
-            _ => Type::Int,
-        };
         match self.row.as_ref().and_then(|row| row.get(name)) {
-            Some(value) => Ok((value.clone(), ty)),
-            None if !wanted => Ok((Value::Null, ty)),
+            Some(value) => {
+                let ty = match value {
+                    Value::Bit(_) => Type::Bit,
+                    Value::Text(_) => Type::NVarChar(400),
+                    Value::Int(_) if name == "epoch" => Type::BigInt,
+                    _ => Type::Int,
+                };
+                Ok((value.clone(), ty))
+            }
+            None if !wanted => Ok((Value::Null, Type::Int)),
             None => Err(self.unknown()),
         }
     }
@@ -116,17 +159,25 @@ impl Statements<'_> {
             self.want(")")?;
             return self.cast(value, &ty);
         }
+        if name == "COUNT" {
+            self.want("*")?;
+            self.want(")")?;
+            return Ok((Value::Int(self.count.unwrap_or(0) as i64), Type::Int));
+        }
         let mut arguments = Vec::new();
         while !self.accept(&[")"]) {
             arguments.push(self.expression(wanted)?.0);
             self.accept(&[","]);
         }
+        if !wanted {
+            return Ok((Value::Null, Type::Int));
+        }
         let store = &self.state.store;
         let found = |found: bool| if found { Value::Int(1) } else { Value::Null };
         match (name, arguments.as_slice()) {
             ("OBJECT_ID", [Value::Text(name), kind @ ..]) => {
-                let object = two_part_name(name)
-                    .and_then(|(schema, name)| store.object(self.session, &schema, &name));
+                let object =
+                    two_part_name(name).and_then(|(schema, name)| store.object(self.session, &schema, &name));
                 let is_kind = match (&object, kind) {
                     (None, _) => false,
                     (Some(_), []) => true,
@@ -136,10 +187,19 @@ impl Statements<'_> {
                 Ok((found(is_kind), Type::Int))
             }
             ("SCHEMA_ID", [Value::Text(name)]) => {
-                Ok((found(store.has_schema(self.session, name)), Type::Int))
+                let id = store.has_schema(self.session, name).then(|| schema_id(name));
+                Ok((id.into(), Type::Int))
             }
             ("DATABASE_PRINCIPAL_ID", [Value::Text(_)]) => Ok((Value::Null, Type::Int)),
-            ("DB_ID", []) => Ok((Value::Int(5), Type::SmallInt)),
+            ("HAS_PERMS_BY_NAME", [Value::Text(name), Value::Text(class), Value::Text(right)])
+                if class == "OBJECT" && right == "EXECUTE" =>
+            {
+                let (schema, name) = two_part_name(name).ok_or_else(|| self.unknown())?;
+                let there = store.object(self.session, &schema, &name).is_some();
+                let may = i64::from(!self.state.faults.denies(&name));
+                Ok((there.then_some(may).into(), Type::Int))
+            }
+            ("USER_NAME", []) => Ok(("dbo".into(), Type::NVarChar(128))),
             ("DB_NAME", []) => Ok((store.database.as_str().into(), Type::NVarChar(128))),
             ("SERVERPROPERTY", [Value::Text(name)]) => match name.as_str() {
                 "EngineEdition" => Ok((Value::Int(self.edition), Type::Int)),
@@ -183,6 +243,11 @@ impl Statements<'_> {
 }
 
 const VERSION: &str = "Microsoft SQL Server test server of scaleout (not SQL Server; it does not run T-SQL)";
+
+/// Another number for another schema.
+pub(super) fn schema_id(name: &str) -> i64 {
+    name.bytes().fold(5, |id, byte| (id * 31 + i64::from(byte)) % i64::from(i32::MAX))
+}
 
 /// As `OBJECT_ID` and `sys.objects` have it.
 pub(super) fn kind_of(object: &Object) -> &'static str {

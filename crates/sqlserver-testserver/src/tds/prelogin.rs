@@ -64,12 +64,15 @@ impl PreLogin {
         let version = [16, 0, 4, 0, 0, 0]; // 16.0.1024, 2022
         let mut options: Vec<(u8, &[u8])> = vec![
             (VERSION, &version),
-            (ENCRYPTION, std::slice::from_ref(match self.encryption {
-                Encryption::Off => &0,
-                Encryption::On => &1,
-                Encryption::NotSupported => &2,
-                Encryption::Required => &3,
-            })),
+            (
+                ENCRYPTION,
+                std::slice::from_ref(match self.encryption {
+                    Encryption::Off => &0,
+                    Encryption::On => &1,
+                    Encryption::NotSupported => &2,
+                    Encryption::Required => &3,
+                }),
+            ),
             (INSTANCE, &[0]), // it is the one that the client asked for
             (MARS, &[0]),
         ];
@@ -98,9 +101,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for encryption in
-            [Encryption::Off, Encryption::On, Encryption::NotSupported, Encryption::Required]
-        {
+        for encryption in [Encryption::Off, Encryption::On, Encryption::NotSupported, Encryption::Required] {
             for fed_auth in [false, true] {
                 let this = PreLogin { encryption, fed_auth };
                 assert_eq!(PreLogin::decode(&this.encode()), Ok(this));

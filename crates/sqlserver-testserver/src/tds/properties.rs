@@ -56,7 +56,8 @@ fn decode_all(bytes: &Bytes) {
     let _ = Login::decode(bytes);
     let _ = Batch::decode(bytes.clone());
     let _ = Rpc::decode(bytes.clone());
-    let mut assembler = Assembler { arrived: BytesMut::from(&bytes[..]), ..Assembler::default() };
+    let mut assembler = Assembler::default();
+    assembler.arrived.extend_from_slice(bytes);
     while let Ok(Some(message)) = assembler.next() {
         let _ = Rpc::decode(message.body);
     }
@@ -67,7 +68,8 @@ proptest! {
     fn calls_survive_the_wire(rpc in rpc(), packet_size in 9_usize..600) {
         let body = encode(&rpc);
         let packets = write_packets(PacketType::Rpc, &body, packet_size);
-        let mut assembler = Assembler { arrived: BytesMut::from(&packets[..]), ..Assembler::default() };
+        let mut assembler = Assembler::default();
+        assembler.arrived.extend_from_slice(&packets);
         prop_assert_eq!(assembler.next(), Ok(Some(Message { kind: PacketType::Rpc, body: body.clone() })));
         prop_assert_eq!(Rpc::decode(body), Ok(rpc));
     }

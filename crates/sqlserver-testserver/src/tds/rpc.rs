@@ -75,7 +75,8 @@ impl Rpc {
 /// `ALL_HEADERS`: the transaction, of which this server knows by itself.
 fn skip_headers(reader: &mut Reader) -> Result<(), Malformed> {
     let length = reader.u32()? as usize;
-    let rest = length.checked_sub(4).ok_or_else(|| Malformed::new("headers that are shorter than their length"))?;
+    let rest =
+        length.checked_sub(4).ok_or_else(|| Malformed::new("headers that are shorter than their length"))?;
     reader.take(rest)?;
     Ok(())
 }

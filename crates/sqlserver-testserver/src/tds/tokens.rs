@@ -42,9 +42,15 @@ pub(crate) enum DoneKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Environment<'a> {
     Database(&'a str),
-    PacketSize { old: u32, new: u32 },
+    PacketSize {
+        old: u32,
+        new: u32,
+    },
     /// The server for this login is another one.
-    Routing { host: &'a str, port: u16 },
+    Routing {
+        host: &'a str,
+        port: u16,
+    },
 }
 
 /// An answer in the making.

@@ -109,7 +109,9 @@ impl Value {
                     None => Self::Null,
                 }
             }
-            other => return Err(Malformed::new(format!("a value of type {other:#04x}, which is not supported"))),
+            other => {
+                return Err(Malformed::new(format!("a value of type {other:#04x}, which is not supported")));
+            }
         })
     }
 

@@ -21,8 +21,7 @@ async fn installed() -> (TestServer, Connection) {
 }
 
 async fn arm(client: &mut Connection, listener: Uuid, streams: Option<Vec<u8>>) -> tiberius::Result<bool> {
-    let results =
-        call(client, command!(SCHEMA, "arm", "@listener": listener, "@streams": streams)).await?;
+    let results = call(client, command!(SCHEMA, "arm", "@listener": listener, "@streams": streams)).await?;
     assert_eq!(results.len(), 4, "the broker, and the positions");
     Ok(results[0][0].get(0).unwrap())
 }

@@ -82,7 +82,13 @@ async fn a_request_that_has_arrived_is_done_without_its_client() {
     drop(client);
     assert_eq!(frames(&server), 0);
     server.thaw();
-    timeout(PATIENCE, async { while frames(&server) == 0 { tokio::task::yield_now().await } }).await.unwrap();
+    timeout(PATIENCE, async {
+        while frames(&server) == 0 {
+            tokio::task::yield_now().await
+        }
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
@@ -140,9 +146,7 @@ async fn a_failover_forgets_and_has_another_identity() {
     let results = call(&mut client, command!(SCHEMA, "positions")).await.unwrap();
     assert_eq!(results[0][0].get(5), Some(0_i32), "another store");
 
-    let opening = |old: i64| {
-        command!(SCHEMA, "open_epoch", "@old": old, "@seen": epoch + 10_000_000_000, "@after_known": true)
-    };
+    let opening = |old: i64| command!(SCHEMA, "open_epoch", "@old": old, "@seen": epoch + 10_000_000_000, "@after_known": true);
     call(&mut client, opening(epoch)).await.unwrap();
     let opened = crate::support::epoch(&mut client, SCHEMA).await;
     assert_eq!(opened, epoch + 10_000_000_001);

@@ -18,15 +18,16 @@ async fn what_is_published_is_read_once() {
         assert_eq!(row, (Some(0_i32), Some(number), Some(number), Some(number), None));
     }
     let again = call(&mut client, publish("scaleout", epoch, 5, vec![1])).await.unwrap().remove(0);
-    assert_eq!((again[0].get(0), again[0].get::<i64, _>(1), again[0].get(3)), (Some(1_i32), None, Some(5_i64)));
+    assert_eq!(
+        (again[0].get(0), again[0].get::<i64, _>(1), again[0].get(3)),
+        (Some(1_i32), None, Some(5_i64))
+    );
     let ahead = call(&mut client, publish("scaleout", epoch, 7, vec![1])).await.unwrap().remove(0);
     assert_eq!((ahead[0].get(0), ahead[0].get(3)), (Some(2_i32), Some(5_i64)));
     let wrong = call(&mut client, publish("scaleout", epoch + 1, 6, vec![1])).await;
     assert_eq!(number(wrong), 50010);
 
-    let read = |rows: i32, bytes: i64| {
-        command!("scaleout", "read", "@after_0": -1_i64, "@after_1": None::<i64>, "@max_rows": rows, "@max_bytes": bytes)
-    };
+    let read = |rows: i32, bytes: i64| command!("scaleout", "read", "@epoch": epoch, "@after_0": -1_i64, "@max_rows": rows, "@max_bytes": bytes);
     let results = call(&mut client, read(100, i64::MAX)).await.unwrap();
     assert_eq!(results.len(), 1, "one result for each stream that is wanted");
     assert_eq!(results[0].len(), 6);
@@ -44,7 +45,11 @@ async fn what_is_published_is_read_once() {
     assert_eq!(call(&mut client, read(100, 8000)).await.unwrap()[0].len(), 3);
     assert_eq!(call(&mut client, read(100, 0)).await.unwrap()[0].len(), 2, "rows without bytes cost nothing");
 
-    let held = call(&mut client, command!("scaleout", "held", "@stream": 0_i16, "@node": node(1))).await.unwrap();
+    let elsewhere = command!("scaleout", "read", "@epoch": epoch + 1, "@after_0": 0_i64, "@after_1": None::<i64>,
+        "@max_rows": 1_i32, "@max_bytes": 1_i64);
+    assert_eq!(number(call(&mut client, elsewhere).await), 50010);
+    let held =
+        call(&mut client, command!("scaleout", "held", "@stream": 0_i16, "@node": node(1))).await.unwrap();
     assert_eq!(held[0][0].get(0), Some(5_i64));
     assert_eq!(server.log("scaleout", 0).len(), 6);
     assert_eq!(server.senders("scaleout"), [(0, [1; 16], 5)]);

@@ -45,10 +45,7 @@ pub(crate) async fn batch(client: &mut Connection, text: &str) -> tiberius::Resu
 }
 
 /// A call of a procedure.
-pub(crate) async fn call(
-    client: &mut Connection,
-    command: Command<'_>,
-) -> tiberius::Result<Results> {
+pub(crate) async fn call(client: &mut Connection, command: Command<'_>) -> tiberius::Result<Results> {
     Ok(command.exec(client).await?.into_command_result().await?.into_iter().collect())
 }
 
@@ -126,7 +123,10 @@ pub(crate) struct Script<'a> {
 impl Script<'_> {
     pub(crate) fn install(&self) -> Vec<String> {
         let mut texts = vec![self.once("install/schema")];
-        texts.extend(["layout", "streams", "epochs", "senders", "listeners"].map(|name| self.once(&format!("tables/{name}"))));
+        texts.extend(
+            ["layout", "streams", "epochs", "senders", "listeners"]
+                .map(|name| self.once(&format!("tables/{name}"))),
+        );
         texts.extend(self.each("tables/messages"));
         texts.push(self.once("install/drop"));
         texts.push(self.once("procedures/store_identity"));
@@ -164,7 +164,8 @@ impl Script<'_> {
                 ("-- $(each stream)", _) => block = Some(String::new()),
                 ("-- $(end)", _) => {
                     let lines = block.take().expect("an end ends a block");
-                    (0..self.tables).for_each(|stream| text += &lines.replace("$(stream)", &stream.to_string()));
+                    (0..self.tables)
+                        .for_each(|stream| text += &lines.replace("$(stream)", &stream.to_string()));
                 }
                 (_, Some(block)) => *block += &format!("{line}\n"),
                 (_, None) => text += &format!("{line}\n"),
@@ -175,7 +176,9 @@ impl Script<'_> {
 
     /// A file for each stream.
     fn each(&self, name: &str) -> Vec<String> {
-        (0..self.tables).map(|stream| self.fill(read(name).replace("$(stream)", &stream.to_string()))).collect()
+        (0..self.tables)
+            .map(|stream| self.fill(read(name).replace("$(stream)", &stream.to_string())))
+            .collect()
     }
 
     fn fill(&self, text: String) -> String {

@@ -11,10 +11,7 @@ fn tls(ca: &TestCa) -> (String, String) {
     (read(ca.server_certificate_file()), read(ca.server_key_file()))
 }
 
-async fn start(
-    ca: &TestCa,
-    with: impl Fn(TestServerBuilder, &str, &str) -> TestServerBuilder,
-) -> TestServer {
+async fn start(ca: &TestCa, with: impl Fn(TestServerBuilder, &str, &str) -> TestServerBuilder) -> TestServer {
     let (certificate, key) = tls(ca);
     with(TestServer::builder(), &certificate, &key).start().await.unwrap()
 }
@@ -37,7 +34,9 @@ async fn every_way_to_encrypt_works() {
         EncryptionLevel::Strict,
         EncryptionLevel::NotSupported,
     ] {
-        let mut client = connect_with(with_ca(&server, &ca, level)).await.unwrap_or_else(|error| panic!("{level:?}: {error}"));
+        let mut client = connect_with(with_ca(&server, &ca, level))
+            .await
+            .unwrap_or_else(|error| panic!("{level:?}: {error}"));
         let rows = batch(&mut client, "SELECT @@TRANCOUNT").await.unwrap().remove(0);
         assert_eq!(rows[0].get(0), Some(0_i32), "{level:?}");
         // More than one packet and one TLS record, both ways.
@@ -67,10 +66,8 @@ async fn a_client_that_requires_encryption_does_not_go_without() {
 #[tokio::test]
 async fn an_access_token_opens_the_door() {
     let ca = TestCa::new().unwrap();
-    let server = start(&ca, |builder, certificate, key| {
-        builder.tls(certificate, key).access_token("a token")
-    })
-    .await;
+    let server =
+        start(&ca, |builder, certificate, key| builder.tls(certificate, key).access_token("a token")).await;
     let mut config = with_ca(&server, &ca, EncryptionLevel::Required);
     config.authentication(tiberius::AuthMethod::aad_token("a token"));
     connect_with(config.clone()).await.unwrap();
