@@ -1,6 +1,6 @@
 //! What the procedures do to messages, epochs and senders of a schema.
 
-use std::{collections::BTreeSet, mem};
+use std::mem;
 
 use bytes::Bytes;
 
@@ -201,39 +201,14 @@ impl Schema {
         (before - self.senders.len()) as i64
     }
 
-    /// Undoes the last `forgotten` rows of each stream: messages, what `senders` said of them, and epochs, which were
-    /// opened for all streams at once and go from all of them.
-    ///
-    /// What trim deleted does not come back, so a stream is not undone beyond its oldest row.
+    /// Undoes the last `forgotten` messages of each stream, and what `senders` said of them. What trim deleted does not come
+    /// back, and an epoch stays, since it was opened for all streams at once.
     pub(crate) fn forget_last(&mut self, forgotten: usize) {
-        let mut targets: Vec<i64> = self
-            .streams
-            .iter()
-            .map(|stream| {
-                let keep = stream.rows.len().saturating_sub(forgotten).max(1);
-                stream.rows[keep - 1].seq
-            })
-            .collect();
-        let epochs: BTreeSet<i64> = self.epochs.keys().map(|(_, epoch)| *epoch).collect();
-        for epoch in epochs.into_iter().rev() {
-            let firsts: Vec<i64> = (0..self.streams.len())
-                .map(|stream| self.epochs.get(&(stream, epoch)).map_or(0, |row| row.first_seq))
-                .collect();
-            let is_before = |(target, first): (&i64, &i64)| target < first;
-            if !targets.iter().zip(&firsts).any(is_before) {
-                break;
-            }
-            // It can be undone only where every stream still has a row before it.
-            let undone = self.streams.iter().zip(&firsts).all(|(stream, first)| stream.rows[0].seq < *first);
-            for (target, first) in targets.iter_mut().zip(&firsts) {
-                *target = if undone { (*target).min(first - 1) } else { (*target).max(*first) };
-            }
-            if !undone {
-                break;
-            }
-        }
-        for (number, target) in targets.into_iter().enumerate() {
-            self.undo(number, target);
+        for number in 0..self.streams.len() {
+            let stream = &self.streams[number];
+            let oldest = stream.rows.front().map_or(stream.last_seq, |row| row.seq);
+            let wanted = stream.last_seq.saturating_sub_unsigned(forgotten as u64);
+            self.undo(number, wanted.max(stream.first_seq).max(oldest));
         }
     }
 

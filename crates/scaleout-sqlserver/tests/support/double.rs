@@ -1,6 +1,9 @@
 //! A test server that belongs to one test, and does in memory what our procedures do.
 
-use std::{num::NonZeroU16, time::Duration};
+use std::{
+    num::NonZeroU16,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use scaleout_core::{Epoch, PayloadId, StreamIndex};
@@ -22,6 +25,9 @@ pub(crate) struct Double {
 }
 
 const SCHEMA: &str = "scaleout";
+
+/// How long what a dropped node had under way may go on.
+const DYING: Duration = Duration::from_secs(10);
 
 /// More than any lease.
 const AGES: Duration = Duration::from_secs(24 * 3600);
@@ -85,13 +91,19 @@ impl Server for Double {
                 }
                 Fault::Accept => server.refuse_logins(false),
                 Fault::Aging => {
-                    server.age(AGES);
-                    // What any other node does now and then.
-                    let config = self.config("app", schema);
-                    let name = format!("[{schema}].[janitor]");
-                    let mut janitor = tiberius::Command::new(name);
-                    janitor.bind_param("@lease_seconds", 300_i32);
-                    Admin::connect(&config).await.call(janitor).await;
+                    // A node that was dropped just now may still be registering.
+                    let deadline = Instant::now() + DYING;
+                    let mut admin = Admin::connect(&self.config("app", schema)).await;
+                    while Instant::now() < deadline {
+                        server.age(AGES);
+                        // What any other node does now and then.
+                        let mut janitor = tiberius::Command::new(format!("[{schema}].[janitor]"));
+                        janitor.bind_param("@lease_seconds", 300_i32);
+                        admin.call(janitor).await;
+                        if server.listeners() == 0 && server.connections() == 1 {
+                            break;
+                        }
+                    }
                 }
                 _ => unreachable!("a fault that it can be put through"),
             }
