@@ -91,9 +91,7 @@ impl BackplaneConfig {
             #[cfg(feature = "redis")]
             Kind::Redis(config) => Ok(Arc::new(RedisBackplane::new(RedisConfig::clone(config))?)),
             #[cfg(feature = "sqlserver")]
-            Kind::SqlServer(config) => {
-                Ok(Arc::new(SqlServerBackplane::new(SqlServerConfig::clone(config))?))
-            }
+            Kind::SqlServer(config) => Ok(Arc::new(SqlServerBackplane::new(SqlServerConfig::clone(config))?)),
         }
     }
 
