@@ -32,8 +32,10 @@ struct Provider {
     /// What its URLs begin with, for people.
     schemes: &'static str,
     /// Reads its settings, where it is compiled in.
-    read: Option<fn(&str) -> Result<BackplaneConfig, Error>>,
+    read: Option<Read>,
 }
+
+type Read = fn(&str) -> Result<BackplaneConfig, Error>;
 
 impl Provider {
     fn read(&self, settings: &str) -> Result<BackplaneConfig, Error> {
