@@ -1,6 +1,6 @@
 //! What one run is.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use scaleout_core::BusConfig;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,9 @@ pub enum How {
     Enqueue,
 }
 
+/// How long the server may take for an answer: a machine that is too busy shall be slow in the figures, not fail.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Channels that messages go to in turn, so that all tables get their part.
 const CHANNELS: u64 = 64;
 
@@ -49,7 +52,7 @@ impl Case {
     }
 
     pub fn bus_config(&self) -> BusConfig {
-        let config = BusConfig::default();
+        let config = BusConfig::default().with_send_timeout(PATIENCE);
         match self.how {
             // No second message has room.
             How::Single => config.with_max_frame_bytes(1),

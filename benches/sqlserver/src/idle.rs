@@ -37,7 +37,7 @@ pub enum Mode {
 }
 
 /// How long a node may take until it is connected, and has found out whether there is a doorbell.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Until polls are as far apart as they get, and the doorbell is armed.
 const SETTLING: Duration = Duration::from_secs(5);

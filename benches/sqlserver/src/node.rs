@@ -19,7 +19,7 @@ use scaleout_sqlserver::{Doorbell, SqlServerBackplane};
 use serde::Serialize;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
-    time::{Instant, interval, sleep_until, timeout},
+    time::{Instant, interval, sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -40,6 +40,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// After everything came: for how long what came twice would be seen.
 const AFTERMATH: Duration = Duration::from_millis(200);
 
+/// After the warm-up, until both nodes have looked for old rows to drop for the first time.
+const SETTLING: Duration = Duration::from_secs(3);
+
 /// Bytes of messages that an enqueueing task leaves unconfirmed at most.
 const UNCONFIRMED: u64 = 1 << 20;
 
@@ -49,8 +52,11 @@ const RECEIPT_EVERY: u64 = 16 << 10;
 /// Messages of an enqueueing task between two looks at whether others have something to do.
 const YIELD_EVERY: u64 = 128;
 
-/// Messages to channels that nobody subscribes to, so that connections, plans and caches are warm.
-const WARM_UP: u64 = 256;
+/// Rounds of messages to channels that nobody subscribes to, so that connections, plans and caches are warm.
+const WARM_UP_ROUNDS: u64 = 16;
+
+/// Messages of such a round, so that all tables get some.
+const WARM_UP_MESSAGES: u64 = 16;
 
 pub async fn run(role: Role) -> anyhow::Result<()> {
     match role {
@@ -124,13 +130,14 @@ pub fn told(doorbell: &Doorbell) -> String {
 
 async fn publish(case: Case) -> anyhow::Result<Published> {
     let (bus, backplane) = connect(&case, BusRole::PublishOnly).await?;
-    let mut warm = Vec::new();
-    for number in 0..WARM_UP {
-        warm.push(bus.enqueue(format!("warm:{number}"), payload(case.size, 0, 0))?);
+    for _ in 0..WARM_UP_ROUNDS {
+        let publish = |number| bus.enqueue(format!("warm:{number}"), payload(case.size, 0, 0));
+        let receipts: Vec<_> = (0..WARM_UP_MESSAGES).map(publish).collect::<Result<_, _>>()?;
+        for receipt in receipts {
+            receipt.await?;
+        }
     }
-    for receipt in warm {
-        receipt.await?;
-    }
+    sleep(SETTLING).await;
     let before = rows(&backplane).await?;
     let mut orders = Orders::ready()?;
     orders.0.next_line().await?.context("the run was given up")?;
@@ -186,7 +193,8 @@ async fn awaiting(case: &Case, bus: &Bus) -> anyhow::Result<Published> {
 async fn enqueue(case: &Case, bus: &Bus) -> anyhow::Result<Published> {
     let end = Instant::now() + Duration::from_secs(case.seconds.into());
     let size = case.size as u64;
-    let (window, every) = ((UNCONFIRMED / size).max(1), (RECEIPT_EVERY / size).max(1));
+    // An odd distance, so that receipts are of all channels in turn: one of a stream says nothing of the others.
+    let (window, every) = ((UNCONFIRMED / size).max(1), RECEIPT_EVERY / size | 1);
     let (mut number, mut receipts) = (0, VecDeque::new());
     while Instant::now() < end {
         let receipt = bus.enqueue(Case::channel(number), payload(case.size, number, now()))?;
@@ -203,9 +211,9 @@ async fn enqueue(case: &Case, bus: &Bus) -> anyhow::Result<Published> {
     for receipt in receipts {
         receipt.await?;
     }
-    // The last receipts say nothing of what came after them, nor of other streams.
+    // They say nothing of what came after them.
     while bus.usage().queue_messages > 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        sleep(Duration::from_millis(1)).await;
     }
     Ok(Published { sent: number, ..Published::default() })
 }

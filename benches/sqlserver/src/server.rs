@@ -4,7 +4,6 @@ use std::{
     env,
     num::NonZeroU16,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use anyhow::{Context as _, bail, ensure};
@@ -13,11 +12,10 @@ use tiberius::{AuthMethod, Client, EncryptionLevel};
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt as _};
 
+use crate::case::PATIENCE;
+
 /// Names the server.
 const VARIABLE: &str = "SCALEOUT_TEST_SQLSERVER";
-
-/// How long a statement that makes or drops things may take.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The settings of the server that the environment names.
 pub fn settings() -> anyhow::Result<SqlServerConfig> {
@@ -44,7 +42,8 @@ pub fn settings() -> anyhow::Result<SqlServerConfig> {
 /// Those settings, for one schema.
 pub fn settings_of(schema: &str, tables: u16) -> anyhow::Result<SqlServerConfig> {
     let tables = NonZeroU16::new(tables).context("no tables")?;
-    Ok(settings()?.with_schema(schema).with_table_count(tables))
+    let config = settings()?.with_schema(schema).with_table_count(tables);
+    Ok(config.with_connect_timeout(PATIENCE).with_command_timeout(PATIENCE))
 }
 
 /// The schemas of this run of the program that are not dropped yet.

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Seconds that a run takes besides publishing: making the schema, warming up, dropping it.
-const OVERHEAD: u32 = 6;
+const OVERHEAD: u32 = 8;
 
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let schemas = Schemas::new();
