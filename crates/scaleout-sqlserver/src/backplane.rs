@@ -10,7 +10,7 @@ use futures_util::{
 use scaleout_core::{Backplane, Capabilities, Error, ErrorKind, Event, FrameId, Start, StreamIndex};
 
 use crate::{
-    bell::{self, Doorbell},
+    bell::Doorbell,
     config::SqlServerConfig,
     health::{self, SqlServerHealth},
     node::Node,
@@ -129,7 +129,8 @@ impl Backplane for SqlServerBackplane {
             if !self.node.end() {
                 return Ok(());
             }
-            let released = bell::release(&self.node).await;
+            // The reader ends by itself, and takes the doorbell along.
+            let released = self.node.listening.lock().await.clone();
             self.node.pool.close();
             released
         })

@@ -3,13 +3,11 @@
 //! It only shortens the wait for the next poll. A node arms the doorbell when the streams have been quiet for a while, looks
 //! at them, and waits; whoever appends rings the armed ones once. What goes wrong with it costs latency, never data.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use scaleout_core::{Error, ErrorKind};
-use tokio::{task::JoinHandle, time::Instant};
+use scaleout_core::{Backoff, Error, ErrorKind};
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     config::Notifications,
@@ -42,15 +40,20 @@ pub(crate) enum Armed {
     Not,
 }
 
-/// The task that listens for the doorbell; it ends when this is dropped.
+/// Ends the task that listens for the doorbell when it is dropped; the task gives up then what it registered.
 #[derive(Debug)]
-pub(crate) struct Bell(JoinHandle<()>);
+pub(crate) struct Bell {
+    _stop: DropGuard,
+}
 
 /// How long one wait on the server takes at most. Shorter ones would only be more statements.
 const WAIT: Duration = Duration::from_secs(30);
 
 /// After how long a doorbell that is missing is looked for again, at most.
 const MAX_RETRY: Duration = Duration::from_secs(30);
+
+/// A conversation that is over after less than that is no use.
+const TOO_SOON: Duration = Duration::from_secs(1);
 
 /// How long a conversation lives; it is renewed when half of that is over. What a dead node leaves ends with it at last.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -63,7 +66,9 @@ const BROKEN: [u32; 2] = [8426, 8429];
 
 /// Begins to listen.
 pub(crate) fn begin(node: &Arc<Node>) -> Bell {
-    Bell(tokio::spawn(listen(Arc::clone(node))))
+    let stop = CancellationToken::new();
+    tokio::spawn(listen(Arc::clone(node), stop.clone()));
+    Bell { _stop: stop.drop_guard() }
 }
 
 /// Whether the doorbell can be armed.
@@ -99,57 +104,92 @@ pub(crate) async fn arm(node: &Node, link: &mut Link) -> Result<Armed, Error> {
     }
 }
 
-impl Drop for Bell {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-async fn listen(node: Arc<Node>) {
+async fn listen(node: Arc<Node>, stop: CancellationToken) {
+    // One that is still giving up what it had comes first.
+    let mut released = node.listening.lock().await;
+    *released = Ok(());
     if node.config.notifications == Notifications::PollOnly {
         node.doorbell.send_replace(Doorbell::NotWanted);
         return;
     }
-    while !node.is_closed() {
-        let error = match hear(&node).await {
-            Ok(()) => continue,
-            Err(error) => error,
-        };
+    let mut backoff = Backoff::new(node.config.min_backoff, node.config.max_backoff, fastrand::u64(..));
+    let mut has_registered = false;
+    while let Err(error) = hear(&node, &stop, &mut backoff, &mut has_registered).await {
+        let delay =
+            if error.is_fatal() { node.config.fatal_retry.min(MAX_RETRY) } else { backoff.next_delay() };
         lost(&node, error);
-        tokio::time::sleep(node.config.fatal_retry.min(MAX_RETRY)).await;
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(delay) => {}
+        }
+    }
+    node.doorbell.send_replace(Doorbell::Unknown);
+    if has_registered {
+        *released = release(&node).await;
     }
 }
 
-/// Waits for the doorbell over one connection until something is wrong; `Ok`: the conversation is over, and can be renewed at once.
-async fn hear(node: &Node) -> Result<(), Error> {
+/// Waits for the doorbell over one connection until something is wrong, or until it is told to `stop`.
+async fn hear(
+    node: &Node,
+    stop: &CancellationToken,
+    backoff: &mut Backoff,
+    has_registered: &mut bool,
+) -> Result<(), Error> {
+    let mut link = tokio::select! {
+        link = connect(node) => link?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    loop {
+        *has_registered = true;
+        // Not interrupted: what it makes has to be given up afterwards.
+        register(node, &mut link).await?;
+        works(node);
+        let registered = Instant::now();
+        while registered.elapsed() < LIFETIME / 2 {
+            let outcome = tokio::select! {
+                outcome = wait(node, &mut link) => outcome?,
+                () = is_broken(node) => {
+                    let problem = "the doorbell could not be armed, and is set up anew";
+                    return Err(Error::new(ErrorKind::Unavailable, problem));
+                }
+                () = stop.cancelled() => return Ok(()),
+            };
+            match outcome {
+                Wait::Nothing => backoff.reset(),
+                Wait::Rung => {
+                    backoff.reset();
+                    node.rung.notify_one();
+                }
+                Wait::Over if registered.elapsed() < TOO_SOON => {
+                    let problem = "the conversation of the doorbell ends as soon as it has begun";
+                    return Err(Error::new(ErrorKind::Unavailable, problem));
+                }
+                Wait::Over => break,
+            }
+        }
+    }
+}
+
+/// A connection to a database in which the doorbell is installed.
+async fn connect(node: &Node) -> Result<Link, Error> {
     let (mut link, _) = node.connect().await?;
     if matches!(*node.doorbell.borrow(), Doorbell::Missing(_)) {
         // It may have been installed meanwhile.
         node.forget_objects().await;
     }
-    match node.prepare(&mut link).await?.doorbell {
-        install::Doorbell::Installed => {}
-        other => return Err(missing(node, other)),
+    let prepared = node.prepare(&mut link).await?;
+    match (prepared.doorbell, prepared.trouble) {
+        (install::Doorbell::Installed, _) => Ok(link),
+        (_, Some(error)) => Err(error),
+        (other, None) => Err(missing(node, other)),
     }
-    loop {
-        register(node, &mut link).await?;
-        works(node);
-        let registered = Instant::now();
-        while registered.elapsed() < LIFETIME / 2 {
-            match wait(node, &mut link).await? {
-                Wait::Nothing => {}
-                Wait::Rung => node.rung.notify_one(),
-                Wait::Over => break,
-            }
-            if !is_ready(node) {
-                // Whoever armed it found it broken.
-                return Err(Error::new(
-                    ErrorKind::Unavailable,
-                    "the doorbell could not be armed, and is set up anew",
-                ));
-            }
-        }
-    }
+}
+
+/// Waits until whoever armed the doorbell has found it broken.
+async fn is_broken(node: &Node) {
+    // The sender is in `node`, so the channel cannot be closed.
+    let _ = node.doorbell.subscribe().wait_for(|doorbell| !matches!(doorbell, Doorbell::Works)).await;
 }
 
 /// What came of a wait.
@@ -165,7 +205,6 @@ async fn register(node: &Node, link: &mut Link) -> Result<(), Error> {
         .with("@listener", node.listener)
         .with("@label", label)
         .with("@lifetime_seconds", i32::try_from(LIFETIME.as_secs()).unwrap_or(i32::MAX));
-    node.is_registered.store(true, Ordering::Release);
     let ready = async { first_number(link.call(call).await?) }.await;
     match ready.map_err(|failure| node.failed(link, failure, REGISTERING))? {
         1 => Ok(()),
@@ -195,14 +234,11 @@ async fn wait(node: &Node, link: &mut Link) -> Result<Wait, Error> {
     }
 }
 
-/// Gives up what `register` made, if it ever did.
+/// Gives up what `register` made, if it made anything.
 ///
 /// # Errors
 /// The store could not be reached. The registration ends with its lease then.
-pub(crate) async fn release(node: &Node) -> Result<(), Error> {
-    if !node.is_registered.load(Ordering::Acquire) {
-        return Ok(());
-    }
+async fn release(node: &Node) -> Result<(), Error> {
     let released = async {
         let mut link = node.pool.lease().await?;
         let call = Call::new(&node.names.unregister).with("@listener", node.listener);

@@ -18,9 +18,11 @@ use crate::{
 };
 
 /// What was found, or made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Prepared {
     pub(crate) doorbell: Doorbell,
+    /// Why there is no doorbell, where this node should have made one.
+    pub(crate) trouble: Option<Error>,
 }
 
 /// Whether publishers can wake nodes.
@@ -62,12 +64,13 @@ const LOOKING: &str = "looking for the backplane's objects";
 /// tables, of a version that does not fit, or not there; [`Unauthorized`](ErrorKind::Unauthorized) for want of a
 /// grant. It says what to do. Others are of the connection.
 pub(crate) async fn prepare(link: &mut Link, config: &SqlServerConfig) -> Result<Prepared, Error> {
-    let mut installer = Installer { link, config, target: config.into() };
-    match config.install {
+    let mut installer = Installer { link, config, target: config.into(), trouble: None };
+    let doorbell = match config.install {
         Install::Create => installer.create().await,
         Install::Verify => installer.verify().await,
         Install::None => installer.look().await,
-    }
+    }?;
+    Ok(Prepared { doorbell, trouble: installer.trouble })
 }
 
 /// Whether it says that an object is not there any more, so that it helps to [`prepare`] again.
@@ -89,6 +92,7 @@ struct Installer<'a> {
     link: &'a mut Link,
     config: &'a SqlServerConfig,
     target: Target,
+    trouble: Option<Error>,
 }
 
 /// An object that a node cannot use.
@@ -110,31 +114,28 @@ struct Broker {
 }
 
 impl Installer<'_> {
-    async fn create(&mut self) -> Result<Prepared, Error> {
+    async fn create(&mut self) -> Result<Doorbell, Error> {
         let mut missing = self.lacking().await?;
         if missing.as_ref().is_none_or(|missing| missing.iter().any(|object| !object.is_there)) {
             self.install().await?;
             missing = self.lacking().await?;
         }
         self.refuse(&missing.unwrap_or_default())?;
-        let doorbell = self.create_doorbell().await?;
-        Ok(Prepared { doorbell })
+        self.create_doorbell().await
     }
 
-    async fn verify(&mut self) -> Result<Prepared, Error> {
+    async fn verify(&mut self) -> Result<Doorbell, Error> {
         let version = self.version().await?;
         let missing = self.missing().await?;
         self.refuse(&missing)?;
         self.refuse_version(version)?;
-        let doorbell = self.doorbell().await?;
-        Ok(Prepared { doorbell })
+        self.doorbell().await
     }
 
-    async fn look(&mut self) -> Result<Prepared, Error> {
+    async fn look(&mut self) -> Result<Doorbell, Error> {
         let version = self.version().await?;
         self.refuse_version(version)?;
-        let doorbell = self.doorbell().await?;
-        Ok(Prepared { doorbell })
+        self.doorbell().await
     }
 
     /// The version of the objects; `None` where they are not there, or not complete.
@@ -230,8 +231,7 @@ impl Installer<'_> {
             Ok(()) => self.doorbell().await,
             Err(error) if error.is_fatal() && self.link.is_clean() => {
                 // It is only there for latency: for want of a grant, nodes poll.
-                let source = source_of(&error);
-                tracing::warn!(app = %self.config.app, %error, source, "cannot install the doorbell: nodes poll");
+                self.trouble = Some(error);
                 Ok(Doorbell::NotInstalled)
             }
             Err(error) => Err(error),
@@ -267,14 +267,11 @@ impl Installer<'_> {
         };
         if let (Err(failure), Doorbell::Off) = (enabled, found) {
             let error = self.failed(failure, "enabling Service Broker");
-            let source = source_of(&error);
-            tracing::warn!(
-                app = %self.config.app,
-                %error,
-                source,
-                "nodes poll; a DBA turns Service Broker on, while nobody else is connected, by ALTER DATABASE {} SET ENABLE_BROKER",
-                identifier(&self.config.database),
+            let database = identifier(&self.config.database);
+            let problem = format!(
+                "{error}; a DBA does it, while nobody else is connected, by ALTER DATABASE {database} SET ENABLE_BROKER"
             );
+            self.trouble = Some(Error::new(error.kind(), problem).with_source(error));
         }
         Ok(found)
     }
@@ -397,10 +394,6 @@ fn problem(schema: &str, missing: &[Missing]) -> Option<(ErrorKind, String)> {
     }
     let kind = if gone.is_empty() { ErrorKind::Unauthorized } else { ErrorKind::Config };
     (!problems.is_empty()).then(|| (kind, problems.join("; ")))
-}
-
-fn source_of(error: &Error) -> Option<String> {
-    std::error::Error::source(error).map(ToString::to_string)
 }
 
 #[cfg(test)]

@@ -44,8 +44,8 @@ pub(crate) struct Node {
     pub(crate) doorbell: watch::Sender<Doorbell>,
     /// Under which this node is registered for the doorbell.
     pub(crate) listener: Uuid,
-    /// Something was registered under it, or may have been.
-    pub(crate) is_registered: AtomicBool,
+    /// Held by the task that listens for the doorbell; how giving that up ended.
+    pub(crate) listening: tokio::sync::Mutex<Result<(), Error>>,
     /// The newest epoch that was found in the store.
     epoch: AtomicU64,
     /// What the installer found; `None`: it has to look.
@@ -116,7 +116,7 @@ impl Node {
             reachable: Notify::new(),
             doorbell: watch::Sender::new(Doorbell::default()),
             listener: Uuid::new_v4(),
-            is_registered: AtomicBool::new(false),
+            listening: tokio::sync::Mutex::new(Ok(())),
             epoch: AtomicU64::new(0),
             prepared: tokio::sync::Mutex::default(),
             is_kept_up: AtomicBool::new(false),
@@ -218,11 +218,11 @@ impl Node {
     /// What the installer found.
     pub(crate) async fn prepare(&self, link: &mut Link) -> Result<Prepared, Error> {
         let mut prepared = self.prepared.lock().await;
-        if let Some(found) = *prepared {
-            return Ok(found);
+        if let Some(found) = &*prepared {
+            return Ok(found.clone());
         }
         let found = install::prepare(link, &self.config).await?;
-        *prepared = Some(found);
+        *prepared = Some(found.clone());
         Ok(found)
     }
 

@@ -21,7 +21,8 @@ BEGIN
         ORDER BY seq
     ) AS t
     WHERE t.bytes <= @limit;
-    SELECT CAST($(stream) AS smallint), m.seq, m.epoch, m.id, e.after_epoch, e.after_id,
+    -- TOP again, because the plan goes by it: few rows, in the order of the index, without a sort.
+    SELECT TOP (@max_rows) CAST($(stream) AS smallint), m.seq, m.epoch, m.id, e.after_epoch, e.after_id,
         DATEDIFF_BIG(microsecond, '1970-01-01', m.at), m.payload
     FROM $(schema).messages_$(stream) AS m
     LEFT JOIN $(schema).epochs AS e ON e.stream = $(stream) AND e.epoch = m.epoch AND m.id = 0

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use scaleout_sqlserver::{Authentication, SqlServerConfig};
-use tiberius::{AuthMethod, Client, Config, Row};
+use scaleout_sqlserver::{Authentication, Encryption, SqlServerConfig};
+use tiberius::{AuthMethod, Client, Command, Config, EncryptionLevel, Row};
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
@@ -17,6 +17,9 @@ impl Admin {
         client.port(config.port.unwrap_or(1433));
         client.database(&config.database);
         client.trust_cert();
+        if config.encryption == Encryption::NotSupported {
+            client.encryption(EncryptionLevel::NotSupported);
+        }
         client.command_timeout(Some(Duration::from_secs(120)));
         let Authentication::SqlLogin { user, password } = &config.authentication else {
             panic!("tests log in with a user and a password");
@@ -34,6 +37,12 @@ impl Admin {
             Err(error) => Err(error),
         };
         results.unwrap_or_else(|error| panic!("{error}, at:\n{batch}"))
+    }
+
+    /// Calls a procedure.
+    pub(crate) async fn call(&mut self, command: Command<'_>) {
+        let called = async { command.exec(&mut self.0).await?.into_command_result().await };
+        called.await.expect("a procedure that is there");
     }
 
     /// Runs the batches of a script.

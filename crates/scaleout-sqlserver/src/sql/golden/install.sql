@@ -86,8 +86,8 @@ IF OBJECT_ID(N'[scaleout].senders', N'U') IS NULL
 GO
 IF @@TRANCOUNT = 0 SET NOEXEC ON;
 GO
--- One row per node that waits for the doorbell; empty where Service Broker is not used. Writers: register, arm, ring, unregister.
--- Publish only looks, after its commit.
+-- One row per node that waits for the doorbell; empty where Service Broker is not used. Written by register, collect, arm, wait,
+-- ring and unregister; publish only looks, after its commit.
 IF OBJECT_ID(N'[scaleout].listeners', N'U') IS NULL
     CREATE TABLE [scaleout].listeners (
         listener uniqueidentifier NOT NULL CONSTRAINT listeners_pk PRIMARY KEY CLUSTERED,
@@ -96,7 +96,7 @@ IF OBJECT_ID(N'[scaleout].listeners', N'U') IS NULL
         streams  varbinary(128)   NULL,                         -- bit map of the streams it wants; NULL: all
         ear      uniqueidentifier NOT NULL,                     -- conversation end that the node waits on
         bell     uniqueidentifier NULL,                         -- conversation end that publishers send on; NULL: to be registered again
-        seen_at  datetime2(3)     NOT NULL                      -- lease: renewed by arm
+        seen_at  datetime2(3)     NOT NULL                      -- lease: renewed by arm and wait
     );
 GO
 IF @@TRANCOUNT = 0 SET NOEXEC ON;
@@ -407,7 +407,8 @@ BEGIN
         ORDER BY seq
     ) AS t
     WHERE t.bytes <= @limit;
-    SELECT CAST(0 AS smallint), m.seq, m.epoch, m.id, e.after_epoch, e.after_id,
+    -- TOP again, because the plan goes by it: few rows, in the order of the index, without a sort.
+    SELECT TOP (@max_rows) CAST(0 AS smallint), m.seq, m.epoch, m.id, e.after_epoch, e.after_id,
         DATEDIFF_BIG(microsecond, '1970-01-01', m.at), m.payload
     FROM [scaleout].messages_0 AS m
     LEFT JOIN [scaleout].epochs AS e ON e.stream = 0 AND e.epoch = m.epoch AND m.id = 0
@@ -440,7 +441,8 @@ BEGIN
         ORDER BY seq
     ) AS t
     WHERE t.bytes <= @limit;
-    SELECT CAST(1 AS smallint), m.seq, m.epoch, m.id, e.after_epoch, e.after_id,
+    -- TOP again, because the plan goes by it: few rows, in the order of the index, without a sort.
+    SELECT TOP (@max_rows) CAST(1 AS smallint), m.seq, m.epoch, m.id, e.after_epoch, e.after_id,
         DATEDIFF_BIG(microsecond, '1970-01-01', m.at), m.payload
     FROM [scaleout].messages_1 AS m
     LEFT JOIN [scaleout].epochs AS e ON e.stream = 1 AND e.epoch = m.epoch AND m.id = 0

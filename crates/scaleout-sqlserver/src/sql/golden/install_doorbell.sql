@@ -183,7 +183,8 @@ GO
 IF @@TRANCOUNT = 0 SET NOEXEC ON;
 GO
 -- Waits until the doorbell rings. Result: 0 nothing within @timeout_ms, 1 rung, 2 the conversation is over: register again.
--- Autocommit: a doorbell taken is gone, and a failure never rolls a RECEIVE back.
+-- Renews the lease, because a node that has much to read does not arm. Autocommit: a doorbell taken is gone, and a failure
+-- never rolls a RECEIVE back.
 CREATE PROCEDURE [scaleout].wait
     @listener uniqueidentifier,
     @timeout_ms int
@@ -197,6 +198,7 @@ BEGIN
     DECLARE @ear uniqueidentifier, @over bit;
     DECLARE @rings TABLE (type sysname NOT NULL);
     SET @over = 0;
+    UPDATE [scaleout].listeners SET seen_at = SYSUTCDATETIME() WHERE listener = @listener;
     SELECT @ear = ear FROM [scaleout].listeners WHERE listener = @listener;
     IF @ear IS NULL THROW 50012, N'not registered', 1;
     BEGIN TRY
@@ -263,8 +265,8 @@ END;
 GO
 IF @@TRANCOUNT = 0 SET NOEXEC ON;
 GO
--- Takes out listeners that have not armed for @lease_seconds and answers what came back. One node at a time; any node may
--- call it, now and then. Result: (removed int), -1 when another node is at it.
+-- Takes out listeners that have neither armed nor waited for @lease_seconds, and answers what came back. One node at a time;
+-- any node may call it, now and then. Result: (removed int), -1 when another node is at it.
 CREATE PROCEDURE [scaleout].janitor
     @lease_seconds int
 WITH EXECUTE AS OWNER
