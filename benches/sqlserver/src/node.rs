@@ -194,7 +194,7 @@ async fn enqueue(case: &Case, bus: &Bus) -> anyhow::Result<Published> {
     let end = Instant::now() + Duration::from_secs(case.seconds.into());
     let size = case.size as u64;
     // An odd distance, so that receipts are of all channels in turn: one of a stream says nothing of the others.
-    let (window, every) = ((UNCONFIRMED / size).max(1), RECEIPT_EVERY / size | 1);
+    let (window, every) = ((UNCONFIRMED / size).max(1), (RECEIPT_EVERY / size) | 1);
     let (mut number, mut receipts) = (0, VecDeque::new());
     while Instant::now() < end {
         let receipt = bus.enqueue(Case::channel(number), payload(case.size, number, now()))?;
