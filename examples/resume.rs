@@ -1,6 +1,7 @@
 //! A client loses its node and goes on at another, with the cursor of what it has seen.
 //!
-//! The store is the URL that is given (`redis://127.0.0.1:6379?app=resume`), else it is in this process.
+//! The store is the URL that is given (`redis://127.0.0.1:6379?app=resume`,
+//! `sqlserver://user:password@localhost/database?app=resume`), else it is in this process.
 
 use std::time::Duration;
 

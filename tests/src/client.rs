@@ -115,6 +115,12 @@ impl Client {
         self.expect("message").await["text"].as_str().expect("a message has a text").to_owned()
     }
 
+    /// Waits until the node has read all that was sent: it answers in order what it does not understand.
+    pub async fn reached(&mut self) {
+        self.send(Message::text("no JSON")).await;
+        self.expect("error").await;
+    }
+
     /// Waits for the end of the connection, and answers its code; whatever comes before is read over.
     pub async fn closed(&mut self) -> Option<u16> {
         loop {

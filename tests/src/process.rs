@@ -42,6 +42,24 @@ impl ChatProcess {
         Self { child, lines: BufReader::new(stdout).lines() }
     }
 
+    /// Starts the chat with one node, on a free port, over `backplane`.
+    #[must_use]
+    pub fn on(backplane: &str, options: &[&str]) -> Self {
+        let fixed = ["--node", "127.0.0.1:0", "--log", "error", "--backplane", backplane];
+        Self::start(&[&fixed, options].concat())
+    }
+
+    /// Runs the chat that [`on`](Self::on) would start, which cannot start, and answers what it told.
+    ///
+    /// # Panics
+    /// Where it does start, or ends otherwise than with status 1.
+    pub async fn refused(backplane: &str) -> String {
+        let output = Self::command(&["--node", "127.0.0.1:0", "--backplane", backplane]).output();
+        let output = timeout(DEADLINE, output).await.expect("it ends by itself").expect("it runs");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).expect("it writes UTF-8")
+    }
+
     /// The address of the next node that it prints.
     pub async fn address(&mut self) -> SocketAddr {
         let line = timeout(DEADLINE, self.lines.next_line()).await.expect("a line in time").expect("UTF-8");

@@ -4,16 +4,19 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Instant,
 };
 
-use scaleout_core::{Error, ErrorKind, NodeId, StreamIndex, provider::Place};
+use scaleout_core::{
+    Error, ErrorKind, NodeId, StreamIndex,
+    provider::{Arrivals, Closing, Place},
+};
 use tokio::sync::Notify;
 
 use crate::{
-    config::RedisConfig, discover::Places, epochs::Known, keys::Keys, reader::Arrivals, retention::Retention,
+    config::RedisConfig, discover::Places, epochs::Known, keys::Keys, retention::Retention,
     writer::WriterSlot,
 };
 
@@ -25,14 +28,12 @@ pub(crate) struct Group {
     pub(crate) lanes: Box<[Lane]>,
     pub(crate) places: Places,
     pub(crate) writer: tokio::sync::Mutex<WriterSlot>,
-    pub(crate) arrivals: Mutex<Arrivals>,
+    pub(crate) arrivals: Arrivals,
     /// Tells the reader that there is a new reception, room in one that was slow, one less, or the end.
     pub(crate) changed: Arc<Notify>,
     /// Tells whoever waits before its next attempt to connect that another one succeeded.
     pub(crate) reachable: Notify,
-    closed: AtomicBool,
-    /// Tells sends of the end.
-    closing: Notify,
+    closing: Closing,
 }
 
 /// One stream of a group.
@@ -40,6 +41,8 @@ pub(crate) struct Group {
 pub(crate) struct Lane {
     pub(crate) stream: StreamIndex,
     pub(crate) key: String,
+    /// Receptions of it.
+    pub(crate) received: AtomicUsize,
     known: Mutex<Known>,
     retention: Mutex<Retention>,
     /// Held for a send: one is outstanding per stream.
@@ -60,11 +63,13 @@ pub(crate) struct Sent {
 
 impl Group {
     pub(crate) fn new(config: Arc<RedisConfig>, index: u16) -> Self {
+        let changed = Arc::<Notify>::default();
         let groups = config.group_count().get();
         let keys = Keys::new(&config.key_prefix, &config.app, index);
         let lane = |stream| Lane {
             stream: StreamIndex(stream),
             key: keys.stream(stream),
+            received: AtomicUsize::new(0),
             known: Mutex::default(),
             retention: Mutex::new(Retention::new(config.max_retained_bytes, config.max_retained_age)),
             sending: tokio::sync::Mutex::default(),
@@ -76,11 +81,10 @@ impl Group {
             places: Places::default(),
             writer: tokio::sync::Mutex::new(WriterSlot::new(&config)),
             config,
-            arrivals: Mutex::default(),
-            changed: Arc::default(),
+            arrivals: Arrivals::new(Arc::clone(&changed)),
+            changed,
             reachable: Notify::new(),
-            closed: AtomicBool::new(false),
-            closing: Notify::new(),
+            closing: Closing::default(),
         }
     }
 
@@ -95,15 +99,13 @@ impl Group {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.closing.is_closed()
     }
 
     /// Ends sends and receptions.
     pub(crate) async fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        self.closing.notify_waiters();
-        self.arrivals().end();
-        self.changed.notify_one();
+        self.closing.close();
+        self.arrivals.end();
         self.writer.lock().await.drop_link();
     }
 
@@ -112,23 +114,16 @@ impl Group {
         &self,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let closing = self.closing.notified();
-        if self.is_closed() {
-            return Err(closed());
-        }
-        tokio::select! {
-            biased;
-            result = work => result,
-            () = closing => Err(closed()),
-        }
-    }
-
-    pub(crate) fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
-        lock(&self.arrivals)
+        self.closing.unless_closed(work, closed).await
     }
 }
 
 impl Lane {
+    /// Whether this node receives it.
+    pub(crate) fn is_received(&self) -> bool {
+        self.received.load(Ordering::Acquire) > 0
+    }
+
     pub(crate) fn known(&self) -> Known {
         *lock(&self.known)
     }

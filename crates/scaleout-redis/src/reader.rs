@@ -1,10 +1,10 @@
 //! The task that reads a group's streams, and hands what it read to their receptions.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     future::{pending, poll_fn},
     pin::Pin,
-    sync::{Arc, Weak},
+    sync::{Arc, atomic::Ordering},
     task::Poll,
     time::Duration,
 };
@@ -15,8 +15,8 @@ use futures_util::{
 };
 use redis::{Cmd, RedisError, Value};
 use scaleout_core::{
-    Backoff, Error, Event, Start, StreamIndex,
-    provider::{Events, Head, Outbox, Place, Track},
+    Backoff, Error, Event, Start,
+    provider::{Arrival, Events, Head, Outbox, Place, Track},
 };
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
@@ -45,24 +45,6 @@ const FEW_ENTRIES: usize = 2;
 
 /// After how many looks at an idle server what is too old is dropped by a node that does not publish.
 const TRIM_BEATS: u32 = 4;
-
-/// Receptions on their way to the reader.
-#[derive(Debug, Default)]
-pub(crate) struct Arrivals {
-    new: Vec<Arrival>,
-    is_reading: bool,
-    /// How many receptions each stream has.
-    received: BTreeMap<StreamIndex, usize>,
-    outboxes: Vec<Weak<Outbox>>,
-    ended: bool,
-}
-
-#[derive(Debug)]
-struct Arrival {
-    lane: usize,
-    start: Start,
-    outbox: Arc<Outbox>,
-}
 
 /// The receptions of a group, and where the streams stand.
 struct Reader {
@@ -101,49 +83,15 @@ enum Beat {
 
 type Reading = Pin<Box<MaybeDone<BoxFuture<'static, Result<Value, RedisError>>>>>;
 
-impl Arrivals {
-    pub(crate) fn is_received(&self, stream: StreamIndex) -> bool {
-        self.received.contains_key(&stream)
-    }
-
-    /// Ends every reception.
-    pub(crate) fn end(&mut self) {
-        self.ended = true;
-        self.new.clear();
-        for outbox in self.outboxes.drain(..).filter_map(|outbox| outbox.upgrade()) {
-            outbox.end();
-        }
-    }
-
-    fn leave(&mut self, stream: StreamIndex) {
-        if let Some(count) = self.received.get_mut(&stream) {
-            *count -= 1;
-            if *count == 0 {
-                self.received.remove(&stream);
-            }
-        }
-        self.outboxes.retain(|outbox| outbox.strong_count() > 0);
-    }
-}
-
 impl Group {
     /// Begins a reception of the stream at place `lane`; `None` after `close`.
     pub(crate) fn receive(self: &Arc<Self>, lane: usize, start: Start) -> Option<Events> {
-        let outbox = Outbox::new(Arc::clone(&self.changed));
-        let mut arrivals = self.arrivals();
-        if arrivals.ended {
-            return None;
-        }
-        arrivals.new.push(Arrival { lane, start, outbox: Arc::clone(&outbox) });
-        arrivals.outboxes.push(Arc::downgrade(&outbox));
-        *arrivals.received.entry(self.lanes[lane].stream).or_default() += 1;
-        if !arrivals.is_reading {
-            arrivals.is_reading = true;
+        let (events, starts) = self.arrivals.receive(lane, start)?;
+        self.lanes[lane].received.fetch_add(1, Ordering::AcqRel);
+        if starts {
             tokio::spawn(run(Arc::clone(self)));
         }
-        drop(arrivals);
-        self.changed.notify_one();
-        Some(Events::new(outbox))
+        Some(events)
     }
 }
 
@@ -187,30 +135,18 @@ impl Reader {
 
     /// Takes new receptions in and lets go of dropped ones; `false`, and never to be called again, if none is left.
     fn has_receptions(&mut self) -> bool {
-        let mut arrivals = self.group.arrivals();
         for (lane, receptions) in self.receptions.iter_mut().enumerate() {
-            receptions.retain(|reception| {
-                let stays = !reception.outbox.is_dropped();
-                if !stays {
-                    arrivals.leave(self.group.lanes[lane].stream);
-                }
-                stays
-            });
+            let before = receptions.len();
+            receptions.retain(|reception| !reception.outbox.is_dropped());
+            self.group.lanes[lane].received.fetch_sub(before - receptions.len(), Ordering::AcqRel);
         }
-        for Arrival { lane, start, outbox } in arrivals.new.drain(..) {
+        for Arrival { lane, start, outbox } in self.group.arrivals.take() {
             let track = Track::default();
             let reception = Reception { start, track, outbox, linked: false, events: Vec::new() };
             self.receptions[lane].push(reception);
         }
-        if arrivals.ended || self.receptions.iter().all(Vec::is_empty) {
-            arrivals.is_reading = false;
-            return false;
-        }
-        true
-    }
-
-    fn has_arrivals(&self) -> bool {
-        !self.group.arrivals().new.is_empty()
+        let is_idle = self.group.arrivals.has_ended() || self.receptions.iter().all(Vec::is_empty);
+        !(is_idle && self.group.arrivals.rest())
     }
 
     /// Waits for the next attempt; a new reception does not wait, nor does anybody once the writer is connected.
@@ -221,7 +157,7 @@ impl Reader {
             tokio::select! {
                 biased;
                 () = self.group.changed.notified() => {
-                    if self.group.is_closed() || self.has_arrivals() {
+                    if self.group.is_closed() || self.group.arrivals.is_waiting() {
                         return;
                     }
                 }
@@ -310,7 +246,7 @@ impl Reader {
                 () = some(&mut unblocking) => {}
                 () = group.changed.notified() => {
                     let waits =
-                        self.has_arrivals() || self.all().any(|reception| reception.outbox.has_room_again());
+                        self.group.arrivals.is_waiting() || self.all().any(|reception| reception.outbox.has_room_again());
                     if waits && reading.is_some() && unblocking.is_none() {
                         unblocking = link.client().map(|client| unblock(Arc::clone(&group), client).boxed());
                     }
@@ -333,7 +269,7 @@ impl Reader {
                         continue;
                     }
                     // Under load, the next read is sent before this one's entries are worked on.
-                    if self.all().all(|reception| reception.linked) && !self.has_arrivals() {
+                    if self.all().all(|reception| reception.linked) && !self.group.arrivals.is_waiting() {
                         reading = self.next_read(link);
                         poll_once(&mut reading).await;
                     }

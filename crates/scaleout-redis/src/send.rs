@@ -224,7 +224,7 @@ impl Group {
     }
 
     fn bound(&self, lane: &Lane) -> Bound {
-        if !self.arrivals().is_received(lane.stream) {
+        if !lane.is_received() {
             // Whoever only publishes does not know how large and old the entries are.
             return Bound::Entries(self.config.max_retained_entries);
         }

@@ -19,8 +19,8 @@ use crate::{
 
 /// A backplane over tables of SQL Server; a clone is the same connections.
 ///
-/// It has a small pool of connections for sends, one that reads, and, with the doorbell, one that waits. The
-/// [crate's front page](crate) says what is stored and what is guaranteed.
+/// It has a small pool of connections for sends, one that reads, with the doorbell one that waits, and now and then one
+/// that drops old rows. The [crate's front page](crate) says what is stored and what is guaranteed.
 #[derive(Clone)]
 pub struct SqlServerBackplane {
     node: Arc<Node>,

@@ -140,7 +140,7 @@ pub struct SqlServerConfig {
     pub table_count: NonZeroU16,
     /// Connections for sends. Defaults to 4.
     ///
-    /// One or two more read and wait. More than `table_count` buys nothing; less lets streams wait for each other.
+    /// One or two more read and wait, and one more drops old rows now and then. More than `table_count` buys nothing; less lets streams wait for each other.
     pub max_connections: NonZeroU16,
     /// How long the database keeps messages. Defaults to 10 minutes.
     ///

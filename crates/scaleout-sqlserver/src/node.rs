@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use scaleout_core::{Error, ErrorKind, NodeId, StreamIndex, provider::Place};
+use scaleout_core::{
+    Error, ErrorKind, NodeId, StreamIndex,
+    provider::{Arrivals, Closing, Place},
+};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
@@ -20,7 +23,6 @@ use crate::{
     link::{Call, Link},
     names::Names,
     pool::Pool,
-    reader::Arrivals,
     store::Positions,
 };
 
@@ -31,7 +33,7 @@ pub(crate) struct Node {
     pub(crate) names: Names,
     pub(crate) lanes: Box<[Lane]>,
     pub(crate) pool: Pool,
-    pub(crate) arrivals: Mutex<Arrivals>,
+    pub(crate) arrivals: Arrivals,
     /// Tells the reader that there is a new reception, room in one that was slow, one less, or the end.
     pub(crate) changed: Arc<Notify>,
     /// Tells the reader that this node has appended something.
@@ -51,9 +53,7 @@ pub(crate) struct Node {
     /// What the installer found; `None`: it has to look.
     prepared: tokio::sync::Mutex<Option<Prepared>>,
     is_kept_up: AtomicBool,
-    closed: AtomicBool,
-    /// Tells sends and tasks of the end.
-    closing: Notify,
+    closing: Closing,
 }
 
 /// One stream.
@@ -98,6 +98,7 @@ const MAX_LOOKS: usize = 8;
 impl Node {
     pub(crate) fn new(config: SqlServerConfig) -> Arc<Self> {
         let config = Arc::new(config);
+        let changed = Arc::<Notify>::default();
         let lane = |stream| Lane {
             stream: StreamIndex(stream),
             known: Mutex::default(),
@@ -109,8 +110,8 @@ impl Node {
             lanes: (0..config.table_count.get()).map(lane).collect(),
             pool: Pool::new(&config, this.clone()),
             config,
-            arrivals: Mutex::default(),
-            changed: Arc::default(),
+            arrivals: Arrivals::new(Arc::clone(&changed)),
+            changed,
             appended: Notify::new(),
             rung: Notify::new(),
             reachable: Notify::new(),
@@ -120,24 +121,19 @@ impl Node {
             epoch: AtomicU64::new(0),
             prepared: tokio::sync::Mutex::default(),
             is_kept_up: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            closing: Notify::new(),
+            closing: Closing::default(),
         })
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.closing.is_closed()
     }
 
     /// Ends sends, receptions and tasks; `false` if that was done before.
     pub(crate) fn end(&self) -> bool {
-        if self.closed.swap(true, Ordering::AcqRel) {
-            return false;
-        }
-        self.closing.notify_waiters();
-        self.arrivals().end();
-        self.changed.notify_one();
-        true
+        let is_first = self.closing.close();
+        self.arrivals.end();
+        is_first
     }
 
     /// What `work` comes to, or `Closed` as soon as the backplane is.
@@ -145,17 +141,7 @@ impl Node {
         &self,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let closing = self.closing.notified();
-        tokio::pin!(closing);
-        closing.as_mut().enable();
-        if self.is_closed() {
-            return Err(closed());
-        }
-        tokio::select! {
-            biased;
-            result = work => result,
-            () = closing => Err(closed()),
-        }
+        self.closing.unless_closed(work, closed).await
     }
 
     /// A new connection over which the store was looked at, so that frames may be appended and rows read.
@@ -244,10 +230,6 @@ impl Node {
     /// Whether this is the first to ask.
     pub(crate) fn begins_upkeep(&self) -> bool {
         !self.is_kept_up.swap(true, Ordering::AcqRel)
-    }
-
-    pub(crate) fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
-        lock(&self.arrivals)
     }
 }
 

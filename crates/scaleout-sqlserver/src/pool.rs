@@ -54,9 +54,12 @@ impl Pool {
     /// The next free connection, or a new one.
     ///
     /// # Cancel safety
-    /// A dropped attempt to connect leaves nothing behind.
+    /// An attempt to connect goes on where this is dropped, for whoever comes next: a server that takes longer to log
+    /// in than a send may take would else never be reached.
     pub(crate) async fn lease(&self) -> Result<Lease, Error> {
-        match self.0.get().await {
+        let pool = self.0.clone();
+        // The task ends before it is done only with the runtime.
+        match tokio::spawn(async move { pool.get().await }).await.map_err(|_| closed())? {
             Ok(object) => Ok(Lease(Some(object))),
             Err(PoolError::Backend(error)) => Err(error),
             Err(PoolError::Closed) => Err(closed()),

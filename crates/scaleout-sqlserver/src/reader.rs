@@ -1,13 +1,10 @@
 //! The task that reads the streams, and hands what it read to their receptions.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use scaleout_core::{
     Backoff, Error, Event, Start,
-    provider::{Body, Entry, Events, Head, Outbox, Place, Track},
+    provider::{Arrival, Body, Entry, Events, Head, Outbox, Place, Track},
 };
 use tiberius::Row;
 use tokio::time::{Instant, sleep_until};
@@ -29,22 +26,6 @@ const MAX_ROWS: usize = 64;
 
 /// Bytes that one read asks for at most in all; the first row of each stream comes whatever its size.
 const READ_BYTES: usize = 4 << 20;
-
-/// Receptions on their way to the reader.
-#[derive(Debug, Default)]
-pub(crate) struct Arrivals {
-    new: Vec<Arrival>,
-    is_reading: bool,
-    outboxes: Vec<Weak<Outbox>>,
-    ended: bool,
-}
-
-#[derive(Debug)]
-struct Arrival {
-    lane: usize,
-    start: Start,
-    outbox: Arc<Outbox>,
-}
 
 /// The receptions of a node, and where the streams stand.
 struct Reader {
@@ -98,35 +79,14 @@ struct Taken {
     is_forked: bool,
 }
 
-impl Arrivals {
-    /// Ends every reception.
-    pub(crate) fn end(&mut self) {
-        self.ended = true;
-        self.new.clear();
-        for outbox in self.outboxes.drain(..).filter_map(|outbox| outbox.upgrade()) {
-            outbox.end();
-        }
-    }
-}
-
 impl Node {
     /// Begins a reception of the stream at place `lane`; `None` after `close`.
     pub(crate) fn receive(self: &Arc<Self>, lane: usize, start: Start) -> Option<Events> {
-        let outbox = Outbox::new(Arc::clone(&self.changed));
-        let mut arrivals = self.arrivals();
-        if arrivals.ended {
-            return None;
-        }
-        arrivals.new.push(Arrival { lane, start, outbox: Arc::clone(&outbox) });
-        arrivals.outboxes.retain(|outbox| outbox.strong_count() > 0);
-        arrivals.outboxes.push(Arc::downgrade(&outbox));
-        if !arrivals.is_reading {
-            arrivals.is_reading = true;
+        let (events, starts) = self.arrivals.receive(lane, start)?;
+        if starts {
             tokio::spawn(run(Arc::clone(self)));
         }
-        drop(arrivals);
-        self.changed.notify_one();
-        Some(Events::new(outbox))
+        Some(events)
     }
 }
 
@@ -169,11 +129,10 @@ impl Reader {
 
     /// Takes new receptions in and lets go of dropped ones; `false`, and never to be called again, if none is left.
     fn has_receptions(&mut self) -> bool {
-        let mut arrivals = self.node.arrivals();
         for lane in &mut self.lanes {
             lane.receptions.retain(|reception| !reception.outbox.is_dropped());
         }
-        for Arrival { lane, start, outbox } in arrivals.new.drain(..) {
+        for Arrival { lane, start, outbox } in self.node.arrivals.take() {
             self.lanes[lane].receptions.push(Reception {
                 start,
                 track: Track::default(),
@@ -184,15 +143,9 @@ impl Reader {
                 events: Vec::new(),
             });
         }
-        if arrivals.ended || self.lanes.iter().all(|lane| lane.receptions.is_empty()) {
-            arrivals.is_reading = false;
-            return false;
-        }
-        true
-    }
-
-    fn has_arrivals(&self) -> bool {
-        !self.node.arrivals().new.is_empty()
+        let is_idle =
+            self.node.arrivals.has_ended() || self.lanes.iter().all(|lane| lane.receptions.is_empty());
+        !(is_idle && self.node.arrivals.rest())
     }
 
     /// Waits for the next attempt; a new reception does not wait, nor does anybody once a send got through.
@@ -203,7 +156,7 @@ impl Reader {
             tokio::select! {
                 biased;
                 () = self.node.changed.notified() => {
-                    if self.node.is_closed() || self.has_arrivals() {
+                    if self.node.is_closed() || self.node.arrivals.is_waiting() {
                         return;
                     }
                 }
@@ -332,7 +285,7 @@ impl Reader {
                 biased;
                 () = node.changed.notified() => {
                     let waits =
-                        self.has_arrivals() || self.all().any(|reception| reception.outbox.has_room_again());
+                        self.node.arrivals.is_waiting() || self.all().any(|reception| reception.outbox.has_room_again());
                     if waits || node.is_closed() || self.all().any(|reception| reception.outbox.is_dropped()) {
                         return true;
                     }

@@ -38,24 +38,40 @@ async fn run(node: Weak<Node>) {
     let jitter = |pause: Duration| pause.mul_f64(0.75 + fastrand::f64() / 2.0);
     let mut renewed = Instant::now();
     let mut cleaned = Instant::now();
+    // Its own, since a send would have to wait for a connection of the pool, or for a new one. It ends when nothing is to do.
+    let mut link = None;
     loop {
         tokio::time::sleep(jitter(BEAT)).await;
         let Some(node) = node.upgrade().filter(|node| !node.is_closed()) else { return };
         let now = Instant::now();
+        let mut is_idle = true;
         for lane in 0..node.lanes.len() {
             if node.lanes[lane].trim_is_due(&node.config, now) {
-                told(&node, trim(&node, lane).await, "dropping old rows failed");
+                is_idle = false;
+                told(&node, trim(&node, &mut link, lane).await, "dropping old rows failed");
             }
         }
         if now.duration_since(renewed) >= jitter(node.config.sender_expiry / 8) {
-            renewed = now;
-            told(&node, renew(&node).await, "renewing what the store holds of this node failed");
+            (renewed, is_idle) = (now, false);
+            told(&node, renew(&node, &mut link).await, "renewing what the store holds of this node failed");
         }
         if crate::bell::is_ready(&node) && now.duration_since(cleaned) >= jitter(LEASE / 2) {
-            cleaned = now;
-            told(&node, clean(&node).await, "giving up dead listeners failed");
+            (cleaned, is_idle) = (now, false);
+            told(&node, clean(&node, &mut link).await, "giving up dead listeners failed");
+        }
+        if is_idle {
+            link = None;
         }
     }
+}
+
+/// The connection in `kept`, or a new one.
+async fn linked<'a>(node: &Node, kept: &'a mut Option<Link>) -> Result<&'a mut Link, Error> {
+    let link = match kept.take().filter(Link::is_clean) {
+        Some(link) => link,
+        None => node.unless_closed(node.connect()).await?.0,
+    };
+    Ok(kept.insert(link))
 }
 
 /// The next round tries again; whatever is wrong with the store, senders and readers tell.
@@ -65,9 +81,9 @@ fn told(node: &Node, result: Result<(), Error>, what: &str) {
     }
 }
 
-async fn trim(node: &Node, lane: usize) -> Result<(), Error> {
+async fn trim(node: &Node, kept: &mut Option<Link>, lane: usize) -> Result<(), Error> {
     let config = &node.config;
-    let mut link = node.pool.lease().await?;
+    let link = linked(node, kept).await?;
     loop {
         let call = Call::new(&node.names.trim[lane])
             .with("@keep_rows", to_sql(config.max_retained_rows))
@@ -77,7 +93,7 @@ async fn trim(node: &Node, lane: usize) -> Result<(), Error> {
             .with("@max_batches", MAX_BATCHES);
         let trimmed = async { trimmed_of(link.call(call).await?) }.await;
         let (deleted, has_more) =
-            trimmed.map_err(|failure| node.failed(&link, failure, "trimming a stream"))?;
+            trimmed.map_err(|failure| node.failed(link, failure, "trimming a stream"))?;
         node.lanes[lane].trimmed();
         if deleted > 0 {
             tracing::debug!(app = %config.app, stream = lane, deleted, "old rows are dropped");
@@ -94,7 +110,7 @@ fn trimmed_of(results: Vec<Vec<tiberius::Row>>) -> Result<(i64, bool), Failure> 
     Ok((values.seq()?, values.number()? == 1))
 }
 
-async fn renew(node: &Node) -> Result<(), Error> {
+async fn renew(node: &Node, kept: &mut Option<Link>) -> Result<(), Error> {
     let mut nodes: Vec<NodeId> = Vec::new();
     for lane in &node.lanes {
         let sent = lane.sending.lock().await;
@@ -104,18 +120,18 @@ async fn renew(node: &Node) -> Result<(), Error> {
     nodes.dedup();
     let keep = i32::try_from(node.config.sender_expiry.as_secs()).unwrap_or(i32::MAX);
     for id in nodes {
-        let mut link = node.pool.lease().await?;
+        let link = linked(node, kept).await?;
         let call = Call::new(&node.names.renew).with("@node", node_bytes(id)).with("@keep_seconds", keep);
-        call_once(node, &mut link, call, "renewing what the streams hold of this node").await?;
+        call_once(node, link, call, "renewing what the streams hold of this node").await?;
     }
     Ok(())
 }
 
-async fn clean(node: &Node) -> Result<(), Error> {
+async fn clean(node: &Node, kept: &mut Option<Link>) -> Result<(), Error> {
     let lease = i32::try_from(LEASE.as_secs()).unwrap_or(i32::MAX);
-    let mut link = node.pool.lease().await?;
+    let link = linked(node, kept).await?;
     let call = Call::new(&node.names.janitor).with("@lease_seconds", lease);
-    call_once(node, &mut link, call, "giving up dead listeners").await
+    call_once(node, link, call, "giving up dead listeners").await
 }
 
 async fn call_once(node: &Node, link: &mut Link, call: Call<'_>, doing: &str) -> Result<(), Error> {

@@ -26,6 +26,7 @@ mod proxy;
 #[cfg(feature = "redis-server")]
 mod redis;
 mod resp;
+mod sqlserver;
 mod tds;
 
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub use self::redis::{
 pub use self::{
     ca::TestCa,
     proxy::{Fate, TcpProxy},
+    sqlserver::sqlserver_settings,
 };
 
 /// How often an event is looked for that nothing tells of.

@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr, sync::Arc};
 use scaleout_core::{AppName, Backplane, Bus, BusBuilder, BusConfig, Error, ErrorKind, MemoryStore};
 #[cfg(feature = "redis")]
 use scaleout_redis::{RedisBackplane, RedisConfig};
+#[cfg(feature = "sqlserver")]
+use scaleout_sqlserver::{SqlServerBackplane, SqlServerConfig};
 
 use crate::url;
 
@@ -24,10 +26,16 @@ use crate::url;
 /// | `redis+unix:///path?app=chat` | `redis` | a server behind a unix socket |
 /// | `redis+sentinel://host,host/master?app=chat` | `redis` | the master that sentinels know; `rediss+sentinel` by TLS |
 /// | `redis+cluster://host,host?app=chat` | `redis` | a Cluster; `rediss+cluster` by TLS |
+/// | `sqlserver://user:password@host/database?app=chat` | `sqlserver` | SQL Server or Azure SQL, by TLS; `mssql` is the same |
 ///
 /// `app` is the namespace of the application in the store. It is required where others may share the store, and may be
 /// given to `memory:`, where a name means another store for each app. A name is 1 to 64 of `A-Z`, `a-z`, `0-9`,
-/// `_`, `.` and `-`. `RedisConfig` lists the further options of Redis URLs, which are named as its fields.
+/// `_`, `.` and `-`. `RedisConfig` and `SqlServerConfig` list the further options of their URLs, which are named as their
+/// fields.
+///
+/// A connection string of ADO.NET, `Server=host;Database=…;User ID=…;Password=…;App=chat`, is taken as well: it is
+/// known by its `Server`, or a synonym of it. The form of StackExchange.Redis, `host:6380,ssl=true,…`, cannot be told
+/// from a name and is not; `RedisConfig` reads it.
 ///
 /// # Examples
 ///
@@ -54,6 +62,8 @@ enum Kind {
     Memory(MemoryStore),
     #[cfg(feature = "redis")]
     Redis(Box<RedisConfig>),
+    #[cfg(feature = "sqlserver")]
+    SqlServer(Box<SqlServerConfig>),
 }
 
 impl BackplaneConfig {
@@ -80,6 +90,8 @@ impl BackplaneConfig {
             Kind::Memory(store) => Ok(Arc::new(store.backplane())),
             #[cfg(feature = "redis")]
             Kind::Redis(config) => Ok(Arc::new(RedisBackplane::new(RedisConfig::clone(config))?)),
+            #[cfg(feature = "sqlserver")]
+            Kind::SqlServer(config) => Ok(Arc::new(SqlServerBackplane::new(SqlServerConfig::clone(config))?)),
         }
     }
 
@@ -114,7 +126,7 @@ impl BackplaneConfig {
 impl FromStr for BackplaneConfig {
     type Err = Error;
 
-    /// Reads a [URL](BackplaneConfig#urls).
+    /// Reads a [URL](BackplaneConfig#urls), or a connection string of ADO.NET.
     ///
     /// # Errors
     /// [`Config`](ErrorKind::Config). It says what is wrong, and for a scheme that is not compiled in which feature to
@@ -139,6 +151,14 @@ impl From<RedisConfig> for BackplaneConfig {
     }
 }
 
+/// A store on SQL Server (feature `sqlserver`).
+#[cfg(feature = "sqlserver")]
+impl From<SqlServerConfig> for BackplaneConfig {
+    fn from(config: SqlServerConfig) -> Self {
+        Self { app: Some(config.app.clone()), kind: Kind::SqlServer(Box::new(config)) }
+    }
+}
+
 impl fmt::Debug for BackplaneConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("BackplaneConfig");
@@ -147,6 +167,8 @@ impl fmt::Debug for BackplaneConfig {
             Kind::Memory(store) => debug.field("memory", store),
             #[cfg(feature = "redis")]
             Kind::Redis(config) => debug.field("redis", config),
+            #[cfg(feature = "sqlserver")]
+            Kind::SqlServer(config) => debug.field("sqlserver", config),
         };
         debug.finish()
     }

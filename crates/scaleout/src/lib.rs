@@ -14,6 +14,11 @@ pub use scaleout_core::*;
 #[doc(inline)]
 pub use scaleout_redis as redis;
 
+/// The backplane on SQL Server, and its settings (feature `sqlserver`).
+#[cfg(feature = "sqlserver")]
+#[doc(inline)]
+pub use scaleout_sqlserver as sqlserver;
+
 pub use crate::{
     config::BackplaneConfig,
     connect::{connect, connect_with},

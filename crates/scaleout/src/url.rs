@@ -9,28 +9,57 @@ pub(crate) fn parse(url: &str) -> Result<BackplaneConfig, Error> {
     if let Some(rest) = strip_memory(url) {
         return memory::parse(rest).map_err(refused);
     }
+    if is_ado(url) || is_jdbc(url) {
+        return SQLSERVER.read(url);
+    }
     let Some(scheme) = scheme_of(url) else {
-        return Err(refused(format!("it has no scheme; compiled in: {COMPILED_IN} ({NOT_DOTNET})")));
+        return Err(refused(format!("it has no scheme; {} ({NOT_DOTNET})", compiled_in())));
     };
     // `redis+sentinel` is of the same family; the provider knows which of them there are.
     let family = scheme.split('+').next().unwrap_or_default();
-    if REDIS.iter().any(|known| family.eq_ignore_ascii_case(known)) {
-        return redis(url);
+    match PROVIDERS.iter().find(|provider| is_any_of(provider.families, family)) {
+        Some(provider) => provider.read(url),
+        None => Err(refused(format!("there is no backplane for {scheme}://; {}", compiled_in()))),
     }
-    Err(refused(format!("there is no backplane for {scheme}://; compiled in: {COMPILED_IN}")))
 }
 
-#[cfg(feature = "redis")]
-fn redis(url: &str) -> Result<BackplaneConfig, Error> {
-    url.parse::<scaleout_redis::RedisConfig>().map(Into::into)
+/// A provider, compiled in or not.
+struct Provider {
+    /// The feature that compiles it in, which is its name too.
+    feature: &'static str,
+    /// What its URLs begin with, up to `://` or a `+`.
+    families: &'static [&'static str],
+    /// What its URLs begin with, for people.
+    schemes: &'static str,
+    /// Reads its settings, where it is compiled in.
+    read: Option<Read>,
 }
 
-#[cfg(not(feature = "redis"))]
-fn redis(_: &str) -> Result<BackplaneConfig, Error> {
-    let problem = format!(
-        "redis is not compiled in: enable the feature `redis` of scaleout; compiled in: {COMPILED_IN}"
-    );
-    Err(refused(problem))
+type Read = fn(&str) -> Result<BackplaneConfig, Error>;
+
+impl Provider {
+    fn read(&self, settings: &str) -> Result<BackplaneConfig, Error> {
+        let Some(read) = self.read else {
+            let feature = self.feature;
+            return Err(refused(format!(
+                "{feature} is not compiled in: enable the feature `{feature}` of scaleout; {}",
+                compiled_in()
+            )));
+        };
+        read(settings)
+    }
+}
+
+/// The schemes that there are, and the features that add more.
+fn compiled_in() -> String {
+    let mut told = "compiled in: memory:".to_owned();
+    for provider in PROVIDERS.iter().filter(|provider| provider.read.is_some()) {
+        told = format!("{told}, {}", provider.schemes);
+    }
+    for Provider { feature, families, .. } in PROVIDERS.iter().filter(|provider| provider.read.is_none()) {
+        told = format!("{told}; {}:// by the feature `{feature}` of scaleout", families[0]);
+    }
+    told
 }
 
 /// What follows `memory:`; `memory://` is the same.
@@ -47,16 +76,52 @@ fn scheme_of(url: &str) -> Option<&str> {
     is_scheme.then_some(scheme)
 }
 
+/// Whether it is a connection string of ADO.NET: parts between `;` that begin with `name=`, of which one is the server.
+///
+/// Other forms begin with a scheme or a host, so that no plain name stands before their first `=`. A part of a quoted
+/// value may be taken for the server; the string is of that form all the same.
+fn is_ado(text: &str) -> bool {
+    let name = |part: &str| -> Option<String> { Some(part.split_once('=')?.0.split_whitespace().collect()) };
+    let is_plain = |name: String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let servers = ["server", "datasource", "address", "addr", "networkaddress"];
+    name(text.trim_start_matches(';')).is_some_and(is_plain)
+        && text.split(';').filter_map(name).any(|name| is_any_of(&servers, &name))
+}
+
+/// Whether it is a URL of Java, which the provider answers with the form that it reads.
+fn is_jdbc(url: &str) -> bool {
+    url.get(..15).is_some_and(|begin| begin.eq_ignore_ascii_case("jdbc:sqlserver:"))
+}
+
+fn is_any_of(known: &[&str], word: &str) -> bool {
+    known.iter().any(|known| word.eq_ignore_ascii_case(known))
+}
+
 fn refused(problem: String) -> Error {
     Error::new(ErrorKind::Config, format!("backplane URL: {problem}"))
 }
 
-#[cfg(feature = "redis")]
-const COMPILED_IN: &str = "memory:, redis://, rediss://, redis+unix://, redis+sentinel://, redis+cluster://";
-#[cfg(not(feature = "redis"))]
-const COMPILED_IN: &str = "memory:; redis:// by the feature `redis` of scaleout";
+const PROVIDERS: [Provider; 2] = [REDIS, SQLSERVER];
 
-const NOT_DOTNET: &str =
-    "the form `host:6380,ssl=true,…` is no URL: RedisConfig reads it, and BackplaneConfig::from takes that";
+const REDIS: Provider = Provider {
+    feature: "redis",
+    families: &["redis", "rediss", "valkey", "valkeys"],
+    schemes: "redis://, rediss://, redis+unix://, redis+sentinel://, redis+cluster://",
+    #[cfg(feature = "redis")]
+    read: Some(|url| url.parse::<scaleout_redis::RedisConfig>().map(Into::into)),
+    #[cfg(not(feature = "redis"))]
+    read: None,
+};
 
-const REDIS: [&str; 4] = ["redis", "rediss", "valkey", "valkeys"];
+const SQLSERVER: Provider = Provider {
+    feature: "sqlserver",
+    families: &["sqlserver", "mssql"],
+    schemes: "sqlserver://",
+    #[cfg(feature = "sqlserver")]
+    read: Some(|settings| settings.parse::<scaleout_sqlserver::SqlServerConfig>().map(Into::into)),
+    #[cfg(not(feature = "sqlserver"))]
+    read: None,
+};
+
+const NOT_DOTNET: &str = "the form `host:6380,ssl=true,…` is no URL: RedisConfig reads it, and BackplaneConfig::from takes that; \
+     a connection string of ADO.NET is known by its `Server=`";

@@ -1,6 +1,6 @@
 //! What the procedures do to messages, epochs and senders of a schema.
 
-use std::mem;
+use std::{collections::BTreeSet, mem};
 
 use bytes::Bytes;
 
@@ -204,14 +204,38 @@ impl Schema {
         (before - self.senders.len()) as i64
     }
 
-    /// Undoes the last `forgotten` messages of each stream, and what `senders` said of them. What trim deleted does not come
-    /// back, and an epoch stays, since it was opened for all streams at once.
+    /// Undoes the last `forgotten` rows of each stream: messages, what `senders` said of them, and epochs, which were
+    /// opened for all streams at once: one goes where no stream keeps a message of it.
+    ///
+    /// What trim deleted does not come back, so a stream is not undone beyond its oldest row.
     pub(crate) fn forget_last(&mut self, forgotten: usize) {
-        for number in 0..self.streams.len() {
-            let stream = &self.streams[number];
-            let oldest = stream.rows.front().map_or(stream.last_seq, |row| row.seq);
-            let wanted = stream.last_seq.saturating_sub_unsigned(forgotten as u64);
-            self.undo(number, wanted.max(stream.first_seq).max(oldest));
+        let mut targets: Vec<i64> = self
+            .streams
+            .iter()
+            .map(|stream| {
+                let keep = stream.rows.len().saturating_sub(forgotten).max(1);
+                stream.rows[keep - 1].seq
+            })
+            .collect();
+        let epochs: BTreeSet<i64> = self.epochs.keys().map(|(_, epoch)| *epoch).collect();
+        for epoch in epochs.into_iter().rev() {
+            let firsts: Vec<i64> = (0..self.streams.len())
+                .map(|stream| self.epochs.get(&(stream, epoch)).map_or(0, |row| row.first_seq))
+                .collect();
+            // It was opened for all streams at once, so it goes from all of them, or stays.
+            let crossed = targets.iter().zip(&firsts).all(|(target, first)| target < first);
+            let remembered =
+                self.streams.iter().zip(&firsts).all(|(stream, first)| stream.rows[0].seq < *first);
+            let undone = crossed && remembered;
+            for (target, first) in targets.iter_mut().zip(&firsts) {
+                *target = if undone { (*target).min(first - 1) } else { (*target).max(*first) };
+            }
+            if !undone {
+                break;
+            }
+        }
+        for (number, target) in targets.into_iter().enumerate() {
+            self.undo(number, target);
         }
     }
 

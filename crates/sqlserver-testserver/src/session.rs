@@ -200,18 +200,16 @@ impl Session {
             let mut task = connected.run(request, cancelled.clone());
             // Where this future is dropped, nobody waits for an answer: what only waits ends.
             let _gone = cancelled.clone().drop_guard();
-            let reply = loop {
-                tokio::select! {
-                    reply = &mut task => break Some(reply.map_err(io::Error::other)?),
-                    message = self.next() => match message?.kind {
-                        PacketType::Attention => {
-                            cancelled.cancel();
-                            let _ = (&mut task).await;
-                            break None;
-                        }
-                        _ => return Ok(()),
-                    },
-                }
+            let reply = tokio::select! {
+                reply = &mut task => Some(reply.map_err(io::Error::other)?),
+                message = self.next() => match message?.kind {
+                    PacketType::Attention => {
+                        cancelled.cancel();
+                        let _ = task.await;
+                        None
+                    }
+                    _ => return Ok(()),
+                },
             };
             self.shared.thawed().await;
             match reply {
@@ -325,14 +323,16 @@ async fn run(
 ) -> Reply {
     shared.thawed().await;
     let publishes = |stream: &str| matches!(&request, Request::Call(call) if is_named(&call.name, stream));
-    let (latency, fate, throttled) = {
-        let faults = &mut shared.state().faults;
+    let (latency, fate, throttled, rewinds) = {
+        let mut state = shared.state();
+        let rewinds = state.store.rewinds;
+        let faults = &mut state.faults;
         let fate = if publishes("publish_0") { faults.fate.take() } else { None };
         let throttled = (faults.throttled > 0).then(|| {
             faults.throttled -= 1;
             faults.throttled
         });
-        (faults.latency, fate, throttled)
+        (faults.latency, fate, throttled, rewinds)
     };
     delay(latency / 2).await;
     let _held = match fate {
@@ -340,6 +340,10 @@ async fn run(
         Some(Fate::Delay) => Some(shared.hold().await),
         Some(Fate::LoseAnswer) | None => None,
     };
+    // Only what the network holds back reaches another copy of the database.
+    if fate != Some(Fate::Delay) && shared.state().store.rewinds != rewinds {
+        return Reply::Cut;
+    }
     let deadlock = publishes("publish") && {
         let faults = &mut shared.state().faults;
         let chosen = faults.deadlocks > 0;

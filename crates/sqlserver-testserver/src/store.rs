@@ -28,6 +28,8 @@ pub(crate) struct Store {
     pub(crate) transactions: BTreeMap<SessionId, Transaction>,
     /// Raised when another copy of the database takes over.
     pub(crate) copy: u64,
+    /// Raised when the database becomes an earlier one: what was on its way to the later one is lost.
+    pub(crate) rewinds: u64,
     created: i64,
 }
 
@@ -140,6 +142,7 @@ impl Store {
             locks: BTreeMap::new(),
             transactions: BTreeMap::new(),
             copy: 0,
+            rewinds: 0,
             created: now(),
         }
     }
@@ -151,6 +154,7 @@ impl Store {
 
     /// Undoes the last messages of each stream of every schema.
     pub(crate) fn forget_last(&mut self, forgotten: usize) {
+        self.rewinds += 1;
         self.schemas.values_mut().for_each(|schema| schema.forget_last(forgotten));
     }
 

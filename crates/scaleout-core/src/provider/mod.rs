@@ -15,8 +15,11 @@
 //! the [contract](crate::backplane)), passes nothing on twice (rule 7), and finds out which epochs may hide a loss
 //! (rule 8). [`Outbox`] keeps a slow receiver from holding up others, or memory from growing (rule 10).
 //!
+//! [`Arrivals`] starts the reader with the first reception, and [`Closing`] ends what is under way.
+//!
 //! Their settings have [`Secret`] and [`settings`] in common.
 
+mod arrivals;
 mod outbox;
 mod place;
 mod secret;
@@ -24,6 +27,7 @@ pub mod settings;
 mod track;
 
 pub use self::{
+    arrivals::{Arrival, Arrivals, Closing},
     outbox::{Events, Outbox},
     place::Place,
     secret::Secret,

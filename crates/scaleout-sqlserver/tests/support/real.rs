@@ -3,14 +3,14 @@
 //! Its value is a URL or an ADO.NET string with a database in which the user may create and drop schemas; each test has a schema of
 //! its own and drops it.
 
-use std::{env, io::Write as _, net::ToSocketAddrs as _, num::NonZeroU16};
+use std::{net::ToSocketAddrs as _, num::NonZeroU16};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use scaleout_core::{Epoch, PayloadId, StreamIndex};
 use scaleout_sqlserver::{Encryption, SqlServerConfig};
 use scaleout_testkit::{
     fixture::{FORGOTTEN, Fault, Held, RETAINED},
-    servers::{Fate, TcpProxy},
+    servers::{Fate, TcpProxy, sqlserver_settings},
 };
 
 use crate::{
@@ -31,26 +31,8 @@ pub(crate) struct Real {
 /// # Panics
 /// Where it names none, and `SCALEOUT_TEST_REQUIRE` demands one.
 pub(crate) fn settings(test: &str) -> Option<SqlServerConfig> {
-    let Ok(text) = env::var("SCALEOUT_TEST_SQLSERVER") else {
-        let required = env::var("SCALEOUT_TEST_REQUIRE").unwrap_or_default();
-        let is_required = required.split(',').any(|entry| entry == "all" || entry == "sqlserver");
-        assert!(
-            !is_required,
-            "{test} was skipped for want of SCALEOUT_TEST_SQLSERVER, and SCALEOUT_TEST_REQUIRE demands it"
-        );
-        // Past the test harness, which would keep it to itself.
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED: {test}, for want of a SQL Server: SCALEOUT_TEST_SQLSERVER names none"
-        );
-        return None;
-    };
-    let separator = match (text.contains("://"), text.contains('?')) {
-        (true, true) => "&",
-        (true, false) => "?",
-        (false, _) => ";",
-    };
-    Some(format!("{text}{separator}app=app").parse().expect("settings of a SQL Server"))
+    let text = sqlserver_settings(test, "app")?;
+    Some(text.parse().expect("settings of a SQL Server"))
 }
 
 impl Real {

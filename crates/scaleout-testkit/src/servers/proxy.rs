@@ -6,7 +6,10 @@ mod requests;
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -54,6 +57,8 @@ struct Shared {
     releases: watch::Sender<u64>,
     /// Connections that hold something.
     held: watch::Sender<usize>,
+    /// Requests that clients have sent.
+    requests: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -76,6 +81,7 @@ impl TcpProxy {
             cuts: watch::Sender::new(0),
             releases: watch::Sender::new(0),
             held: watch::Sender::new(0),
+            requests: AtomicU64::new(0),
         });
         let proxy = Self { port: Port::free()?, shared, listening: tokio::sync::Mutex::new(None) };
         proxy.accept().await?;
@@ -98,6 +104,13 @@ impl TcpProxy {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port()).into()
+    }
+
+    /// Requests that clients have sent so far (plain TCP only).
+    ///
+    /// With Redis these are commands, with SQL Server statements and calls of procedures; logins are not counted.
+    pub fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::Relaxed)
     }
 
     /// Forwards new connections to `target`.

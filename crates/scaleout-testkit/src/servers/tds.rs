@@ -41,6 +41,11 @@ pub(super) fn message(bytes: &[u8]) -> Parsed {
     }
 }
 
+/// Whether a message has the server execute something.
+pub(super) fn is_statement(message: &[u8]) -> bool {
+    message.first().is_some_and(|kind| STATEMENTS.contains(kind))
+}
+
 /// Whether a message calls the procedure that appends to stream 0.
 pub(super) fn appends_to_stream_0(message: &[u8]) -> bool {
     let name: Vec<u8> = "[publish_0]".encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -53,7 +58,9 @@ const HEADER_BYTES: usize = 8;
 const END_OF_MESSAGE: u8 = 1;
 const RPC: u8 = 0x03;
 const PRELOGIN: u8 = 0x12;
-/// Batch, RPC, Attention, bulk load, token of federated authentication, transaction manager, login, SSPI, prelogin.
+/// Batch, RPC, bulk load, transaction manager.
+const STATEMENTS: [u8; 4] = [0x01, RPC, 0x07, 0x0e];
+/// Those, Attention, token of federated authentication, login, SSPI, prelogin.
 const KINDS: [u8; 9] = [0x01, RPC, 0x06, 0x07, 0x08, 0x0e, 0x10, 0x11, PRELOGIN];
 const MAX_NAME_AT: usize = 1024;
 
@@ -81,6 +88,12 @@ mod tests {
         assert_eq!(super::message(&[0x17, 3, 3, 0, 40]), Parsed::Foreign);
         assert_eq!(super::message(&[0x17]), Parsed::Foreign);
         assert_eq!(super::message(&[RPC, 1, 0, 7]), Parsed::Foreign);
+    }
+
+    #[test]
+    fn greetings_and_logins_are_no_statements() {
+        let statements = KINDS.into_iter().filter(|&kind| is_statement(&packet(kind, true, b"")));
+        assert_eq!(statements.collect::<Vec<_>>(), STATEMENTS);
     }
 
     #[test]

@@ -11,7 +11,8 @@ fn refusal(url: &str) -> String {
 #[test]
 fn an_unknown_scheme_names_those_that_there_are() {
     let told = refusal("nats://ada:hunter2@localhost/?password=hunter2");
-    assert!(told.contains("nats://") && told.contains("memory:") && told.contains("redis://"), "{told}");
+    assert!(told.contains("nats://") && told.contains("memory:"), "{told}");
+    assert!(told.contains("redis://") && told.contains("sqlserver://"), "{told}");
     assert!(!told.contains("hunter2") && !told.contains("ada") && !told.contains("localhost"), "{told}");
 }
 
@@ -23,6 +24,14 @@ fn what_has_no_scheme_is_not_shown() {
         let told = refusal(url);
         assert!(
             told.contains("no scheme") && told.contains("RedisConfig") && !told.contains("ter2"),
+            "{told}"
+        );
+    }
+    // Neither names a server in the way of ADO.NET.
+    for text in ["Database=hunter2;App=chat", "cache.example:6380,password=hunter2;Server=x"] {
+        let told = refusal(text);
+        assert!(
+            told.contains("no scheme") && told.contains("`Server=`") && !told.contains("hunter2"),
             "{told}"
         );
     }
@@ -98,6 +107,20 @@ fn a_provider_that_is_not_compiled_in_names_its_feature() {
     }
 }
 
+#[cfg(not(feature = "sqlserver"))]
+#[test]
+fn sqlserver_that_is_not_compiled_in_names_its_feature() {
+    for text in [
+        "sqlserver://ada:hunter2@localhost/db?app=chat",
+        "MSSQL://ada:hunter2@localhost/db?app=chat",
+        "Server=localhost;Database=db;User ID=ada;Password=hunter2;App=chat",
+        "jdbc:sqlserver://localhost;user=ada;password=hunter2",
+    ] {
+        let told = refusal(text);
+        assert!(told.contains("feature `sqlserver` of scaleout") && !told.contains("hunter2"), "{told}");
+    }
+}
+
 #[cfg(feature = "redis")]
 mod redis {
     use super::*;
@@ -141,5 +164,64 @@ mod redis {
     #[test]
     fn tls_that_is_not_compiled_in_names_its_feature() {
         assert!(refusal("rediss://localhost?app=chat").contains("feature `tls`"));
+    }
+}
+
+#[cfg(feature = "sqlserver")]
+mod sqlserver {
+    use super::*;
+
+    /// `BackplaneConfig` with its provider's settings, by way of `Debug`.
+    fn read(text: &str) -> BackplaneConfig {
+        let config: BackplaneConfig = text.parse().expect(text);
+        assert_eq!(config.app().map(AppName::as_str), Some("chat"), "{text}");
+        assert!(config.reaches_other_processes() && config.backplane().is_ok(), "{text}");
+        assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+        config
+    }
+
+    #[test]
+    fn urls_of_sql_server_are_read_by_its_provider() {
+        for url in [
+            "sqlserver://ada:hunter2@localhost:1433/db?app=chat",
+            "MSSQL://ada:hunter2@localhost/db?app=chat&table_count=8&trust_server_certificate=true",
+        ] {
+            read(url);
+        }
+    }
+
+    #[test]
+    fn a_connection_string_that_names_a_server_needs_no_scheme() {
+        for text in [
+            "Server=localhost;Database=db;User ID=ada;Password=hunter2;App=chat",
+            ";app=chat;Data Source=tcp:localhost,1433;Initial Catalog=db;UID=ada;PWD='://hunter2;'",
+            "Encrypt=Strict;ADDR=localhost;Database=db;User=ada;Password=memory:hunter2;App=chat",
+            " network  address = localhost ; Database=db;User=ada;Password=redis://hunter2;App=chat",
+        ] {
+            assert!(format!("{:?}", read(text)).contains("host: \"localhost\""), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_settings_of_sql_server_is_told_without_secrets() {
+        for (text, problem) in [
+            ("sqlserver://ada:hunter2@localhost/db", "app is missing"),
+            ("sqlserver://ada:hunter2@localhost?app=chat", "database is missing"),
+            ("sqlserver://ada:hunter2@localhost/db?app=chat&colour=red", "colour"),
+            ("sqlserver+named-pipe://ada:hunter2@localhost/db?app=chat", "sqlserver://"),
+            ("Server=localhost;Database=db;User ID=ada;Password=hunter2", "app is missing"),
+            ("Server=localhost;Database=db;User ID=ada;Password=hunter2;hunter2;App=chat", "name=value"),
+            ("jdbc:sqlserver://localhost;user=ada;password=hunter2", "JDBC"),
+        ] {
+            let told = refusal(text);
+            assert!(told.contains(problem) && !told.contains("hunter2"), "{told}");
+        }
+    }
+
+    #[test]
+    fn settings_of_sql_server_in_any_form_will_do() {
+        let config: SqlServerConfig =
+            "sqlserver://ada:hunter2@localhost/db?app=chat".parse().expect("settings that work");
+        assert_eq!(BackplaneConfig::from(config).app().map(AppName::as_str), Some("chat"));
     }
 }

@@ -8,13 +8,13 @@ use uuid::Uuid;
 
 use crate::support::{
     Connection, PATIENCE, Script, batch, call, command, connect, epoch, install, number, publish, register,
-    registering,
+    registering, until,
 };
 
 const SCHEMA: &str = "scaleout";
 
 async fn installed() -> (TestServer, Connection) {
-    let server = TestServer::launch().await.unwrap();
+    let server = TestServer::launch().await.expect("a free port");
     let mut client = connect(&server).await;
     install(&mut client, SCHEMA, "chat", 2).await;
     (server, client)
@@ -23,13 +23,13 @@ async fn installed() -> (TestServer, Connection) {
 async fn arm(client: &mut Connection, listener: Uuid, streams: Option<Vec<u8>>) -> tiberius::Result<bool> {
     let results = call(client, command!(SCHEMA, "arm", "@listener": listener, "@streams": streams)).await?;
     assert_eq!(results.len(), 4, "the broker, and the positions");
-    Ok(results[0][0].get(0).unwrap())
+    Ok(results[0][0].get(0).expect("a value"))
 }
 
 async fn wait(client: &mut Connection, listener: Uuid, timeout_ms: i32) -> tiberius::Result<i32> {
     let results =
         call(client, command!(SCHEMA, "wait", "@listener": listener, "@timeout_ms": timeout_ms)).await?;
-    Ok(results[0][0].get(0).unwrap())
+    Ok(results[0][0].get(0).expect("a value"))
 }
 
 /// A time that does not run out in a test.
@@ -109,9 +109,7 @@ async fn a_queue_that_is_off_fails_waits_at_once() {
     let mut waiter = connect(&server).await;
     let listener = register(&mut client, SCHEMA).await;
     let off = async {
-        while server.requests_of("wait") == 0 {
-            tokio::task::yield_now().await;
-        }
+        until(|| server.requests_of("wait") > 0).await;
         server.set_queue(false);
     };
     let (heard, ()) = tokio::join!(wait(&mut waiter, listener, LONG), off);
@@ -152,11 +150,7 @@ async fn an_attention_ends_a_wait_and_the_connection_goes_on() {
     let listener = register(&mut client, SCHEMA).await;
     {
         let waiting = wait(&mut waiter, listener, LONG);
-        let come = async {
-            while server.requests_of("wait") == 0 {
-                tokio::task::yield_now().await;
-            }
-        };
+        let come = until(|| server.requests_of("wait") > 0);
         tokio::select! {
             _ = waiting => panic!("nobody rang"),
             () = come => (),
@@ -172,9 +166,7 @@ async fn a_connection_that_breaks_ends_its_wait() {
     let mut waiter = connect(&server).await;
     let listener = register(&mut client, SCHEMA).await;
     let (heard, ()) = tokio::join!(wait(&mut waiter, listener, LONG), async {
-        while server.requests_of("wait") == 0 {
-            tokio::task::yield_now().await;
-        }
+        until(|| server.requests_of("wait") > 0).await;
         server.cut_all();
     });
     assert!(heard.is_err());
@@ -199,9 +191,7 @@ async fn the_probe_tells_what_is_there() {
     let enable = script.once("dba/enable_broker");
     assert_eq!(number(batch(&mut client, &enable).await), 5070);
     drop(second);
-    while server.connections() > 1 {
-        tokio::task::yield_now().await;
-    }
+    until(|| server.connections() == 1).await;
     batch(&mut client, &enable).await.unwrap();
     let row = batch(&mut client, &probe).await.unwrap().remove(0).remove(0);
     assert_eq!(row.get(0), Some(true));

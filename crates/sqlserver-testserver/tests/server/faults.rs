@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use sqlserver_testserver::{Fate, TestServer};
-use tokio::time::timeout;
 
 use crate::support::{
-    Connection, PATIENCE, call, command, config, connect, connect_with, epoch, install, node, number, publish,
+    Connection, call, command, config, connect, connect_with, epoch, install, node, number, publish, until,
 };
 
 const SCHEMA: &str = "scaleout";
 
 async fn installed() -> (TestServer, Connection, i64) {
-    let server = TestServer::launch().await.unwrap();
+    let server = TestServer::launch().await.expect("a free port");
     let mut client = connect(&server).await;
     install(&mut client, SCHEMA, "chat", 2).await;
     let epoch = epoch(&mut client, SCHEMA).await;
@@ -76,19 +75,13 @@ async fn a_request_that_has_arrived_is_done_without_its_client() {
     server.freeze();
     tokio::select! {
         _ = call(&mut client, publish(SCHEMA, epoch, 1, vec![1])) => panic!("it is frozen"),
-        () = async { while server.requests_of("publish") == 0 { tokio::task::yield_now().await } } => (),
+        () = until(|| server.requests_of("publish") > 0) => (),
     }
     server.cut_all();
     drop(client);
     assert_eq!(frames(&server), 0);
     server.thaw();
-    timeout(PATIENCE, async {
-        while frames(&server) == 0 {
-            tokio::task::yield_now().await
-        }
-    })
-    .await
-    .unwrap();
+    until(|| frames(&server) == 1).await;
 }
 
 #[tokio::test]

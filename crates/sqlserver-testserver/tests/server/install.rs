@@ -2,7 +2,7 @@
 
 use sqlserver_testserver::TestServer;
 
-use crate::support::{Script, batch, call, command, connect, epoch, install, number};
+use crate::support::{Script, batch, call, command, connect, epoch, install, number, until};
 
 #[tokio::test]
 async fn an_installation_is_there_when_it_is_committed() {
@@ -45,7 +45,7 @@ async fn a_connection_that_breaks_installs_nothing_and_frees_the_lock() {
     // The other one waits for the lock until the first one is gone.
     let mut other = connect(&server).await;
     let (begin, dropped) = (script.once("install/begin"), async {
-        server_has(&server, 3).await;
+        another_request(&server).await;
         drop(client);
     });
     let (outcome, ()) = tokio::join!(batch(&mut other, &begin), dropped);
@@ -54,11 +54,9 @@ async fn a_connection_that_breaks_installs_nothing_and_frees_the_lock() {
 }
 
 /// Waits until a request more than those of an installation has come.
-async fn server_has(server: &TestServer, _connections: usize) {
+async fn another_request(server: &TestServer) {
     let installed = Script { schema: "scaleout", app: "chat", tables: 1 }.install().len() + 1;
-    while server.requests() <= installed {
-        tokio::task::yield_now().await;
-    }
+    until(|| server.requests() > installed).await;
 }
 
 #[tokio::test]
@@ -191,7 +189,7 @@ async fn what_nobody_taught_it_is_refused() {
 
 fn script(name: &str) -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scaleout-sqlserver/src/sql/golden");
-    std::fs::read_to_string(format!("{folder}/{name}.sql")).unwrap()
+    std::fs::read_to_string(format!("{folder}/{name}.sql")).expect("a script")
 }
 
 /// As `sqlcmd` takes a script apart.

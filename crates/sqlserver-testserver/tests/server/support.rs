@@ -39,6 +39,16 @@ pub(crate) async fn connect(server: &TestServer) -> Connection {
     connect_with(config(server)).await.expect("a login")
 }
 
+/// Waits until something holds that other tasks bring about.
+pub(crate) async fn until(holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it comes about");
+}
+
 /// A batch of statements.
 pub(crate) async fn batch(client: &mut Connection, text: &str) -> tiberius::Result<Results> {
     client.simple_query(text).await?.into_results().await

@@ -7,19 +7,19 @@ use tiberius::{Config, EncryptionLevel};
 use crate::support::{batch, config, connect_with};
 
 fn tls(ca: &TestCa) -> (String, String) {
-    let read = |path| std::fs::read_to_string(path).unwrap();
+    let read = |path| std::fs::read_to_string(path).expect("a file");
     (read(ca.server_certificate_file()), read(ca.server_key_file()))
 }
 
 async fn start(ca: &TestCa, with: impl Fn(TestServerBuilder, &str, &str) -> TestServerBuilder) -> TestServer {
     let (certificate, key) = tls(ca);
-    with(TestServer::builder(), &certificate, &key).start().await.unwrap()
+    with(TestServer::builder(), &certificate, &key).start().await.expect("a free port")
 }
 
 fn with_ca(server: &TestServer, ca: &TestCa, level: EncryptionLevel) -> Config {
     let mut config = config(server);
     config.encryption(level);
-    config.trust_cert_ca(ca.ca_file().to_str().unwrap());
+    config.trust_cert_ca(ca.ca_file().to_str().expect("a plain path"));
     config
 }
 

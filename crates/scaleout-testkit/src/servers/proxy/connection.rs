@@ -70,7 +70,9 @@ impl<'a> Connection<'a> {
             requests.push(&chunk[..read]);
             loop {
                 let is_armed = self.shared.settings().fate.is_some();
-                let frame = match requests.next(is_armed) {
+                let next = requests.next(is_armed);
+                self.shared.requests.fetch_add(requests.take_count(), Ordering::Relaxed);
+                let frame = match next {
                     Next::Wait => break,
                     Next::Forward(bytes) => {
                         self.write(&mut server, &bytes).await?;

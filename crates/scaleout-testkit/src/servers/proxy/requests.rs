@@ -17,6 +17,8 @@ pub(super) struct Requests {
     has_frame: bool,
     /// What the client talks, once it has said something.
     language: Option<Language>,
+    /// Requests that were seen since this was asked for last.
+    count: u64,
 }
 
 /// What a client talks to its server.
@@ -51,6 +53,11 @@ impl Requests {
         std::mem::take(&mut self.buffer)
     }
 
+    /// Requests that were seen since this was asked for last.
+    pub(super) fn take_count(&mut self) -> u64 {
+        std::mem::take(&mut self.count)
+    }
+
     /// The next bytes that go together; frames are looked for only where it `is_armed`.
     pub(super) fn next(&mut self, is_armed: bool) -> Next {
         if self.language.is_none() {
@@ -76,6 +83,7 @@ impl Requests {
             tds::Parsed::Foreign => self.next_foreign(),
             tds::Parsed::Message(length) => {
                 let message: Vec<u8> = self.buffer.drain(..length).collect();
+                self.count += u64::from(tds::is_statement(&message));
                 if is_armed && tds::appends_to_stream_0(&message) {
                     Next::Frame(message)
                 } else {
@@ -104,6 +112,7 @@ impl Requests {
                 self.holds = true;
             }
             self.whole += length;
+            self.count += 1;
             self.is_in_transaction = (self.is_in_transaction || begins) && !ends && !is_dropped;
             self.has_frame = (self.has_frame || (is_frame && self.holds)) && !is_dropped;
             if self.holds && !self.is_in_transaction {
@@ -192,6 +201,16 @@ mod tests {
         assert_eq!(parts(&[&opening], 1000, true), [Next::Forward(bytes(&opening))]);
         let discarded = ["MULTI", "XADD a:stream:0 5-* f x", "DISCARD"];
         assert_eq!(parts(&[&discarded], 5, true), [Next::Forward(bytes(&discarded))]);
+    }
+
+    #[test]
+    fn each_request_is_counted_once() {
+        let mut requests = Requests::default();
+        for piece in bytes(&[&["PING"], &OTHER[..], &FRAME, &["PING"]].concat()).chunks(7) {
+            requests.push(piece);
+            while requests.next(true) != Next::Wait {}
+        }
+        assert_eq!((requests.take_count(), requests.take_count()), (10, 0));
     }
 
     #[test]
