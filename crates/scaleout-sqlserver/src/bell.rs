@@ -49,6 +49,9 @@ pub(crate) struct Bell {
 /// How long one wait on the server takes at most. Shorter ones would only be more statements.
 const WAIT: Duration = Duration::from_secs(30);
 
+/// As long as it takes to see whether waiting is possible.
+const GLANCE: Duration = Duration::from_millis(1);
+
 /// After how long a doorbell that is missing is looked for again, at most.
 const MAX_RETRY: Duration = Duration::from_secs(30);
 
@@ -144,15 +147,16 @@ async fn hear(
         *has_registered = true;
         // Not interrupted: what it makes has to be given up afterwards.
         register(node, &mut link).await?;
+        // Who can register may still be unable to listen, where the queue is off.
+        if matches!(wait(node, &mut link, GLANCE).await?, Wait::Over) {
+            return Err(Error::new(ErrorKind::Unavailable, OVER_TOO_SOON));
+        }
         works(node);
         let registered = Instant::now();
         while registered.elapsed() < LIFETIME / 2 {
             let outcome = tokio::select! {
-                outcome = wait(node, &mut link) => outcome?,
-                () = is_broken(node) => {
-                    let problem = "the doorbell could not be armed, and is set up anew";
-                    return Err(Error::new(ErrorKind::Unavailable, problem));
-                }
+                outcome = wait(node, &mut link, WAIT) => outcome?,
+                error = broken(node) => return Err(error),
                 () = stop.cancelled() => return Ok(()),
             };
             match outcome {
@@ -162,8 +166,7 @@ async fn hear(
                     node.rung.notify_one();
                 }
                 Wait::Over if registered.elapsed() < TOO_SOON => {
-                    let problem = "the conversation of the doorbell ends as soon as it has begun";
-                    return Err(Error::new(ErrorKind::Unavailable, problem));
+                    return Err(Error::new(ErrorKind::Unavailable, OVER_TOO_SOON));
                 }
                 Wait::Over => break,
             }
@@ -186,10 +189,16 @@ async fn connect(node: &Node) -> Result<Link, Error> {
     }
 }
 
-/// Waits until whoever armed the doorbell has found it broken.
-async fn is_broken(node: &Node) {
-    // The sender is in `node`, so the channel cannot be closed.
-    let _ = node.doorbell.subscribe().wait_for(|doorbell| !matches!(doorbell, Doorbell::Works)).await;
+/// Waits until whoever armed the doorbell has found it broken; what is wrong with it.
+async fn broken(node: &Node) -> Error {
+    let mut doorbell = node.doorbell.subscribe();
+    loop {
+        if let Doorbell::Missing(error) = &*doorbell.borrow_and_update() {
+            return error.clone();
+        }
+        // The sender is in `node`, so the channel cannot be closed.
+        let _ = doorbell.changed().await;
+    }
 }
 
 /// What came of a wait.
@@ -213,11 +222,11 @@ async fn register(node: &Node, link: &mut Link) -> Result<(), Error> {
     }
 }
 
-async fn wait(node: &Node, link: &mut Link) -> Result<Wait, Error> {
+async fn wait(node: &Node, link: &mut Link, timeout: Duration) -> Result<Wait, Error> {
     let call = Call::new(&node.names.wait)
         .with("@listener", node.listener)
-        .with("@timeout_ms", i32::try_from(WAIT.as_millis()).unwrap_or(i32::MAX));
-    let limit = WAIT + node.config.command_timeout;
+        .with("@timeout_ms", i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX));
+    let limit = timeout + node.config.command_timeout;
     let outcome = async { first_number(link.call_within(limit, call).await?) }.await;
     match outcome {
         Ok(0) => Ok(Wait::Nothing),
@@ -281,6 +290,8 @@ fn works(node: &Node) {
     if !matches!(node.doorbell.send_replace(Doorbell::Works), Doorbell::Works) {
         tracing::info!(app = %node.config.app, "the doorbell works");
     }
+    // What was armed before is not any more.
+    node.rung.notify_one();
 }
 
 /// Says that this node polls, once.
@@ -299,5 +310,6 @@ fn first_number(results: Vec<Vec<tiberius::Row>>) -> Result<u64, Failure> {
     Values::of(row.ok_or_else(|| Failure::Answer("no row".into()))?).number()
 }
 
+const OVER_TOO_SOON: &str = "the conversation of the doorbell ends as soon as it has begun";
 const RELEASING: &str = "giving up the doorbell";
 const REGISTERING: &str = "registering for the doorbell";

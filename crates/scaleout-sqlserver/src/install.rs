@@ -184,11 +184,7 @@ impl Installer<'_> {
     /// Makes everything that polling needs, unless another node has done it meanwhile.
     async fn install(&mut self) -> Result<(), Error> {
         let deadline = Instant::now() + PATIENCE;
-        while let Err(failure) = self.begin().await {
-            let is_busy = failure.number() == Some(INSTALLING_ELSEWHERE);
-            if !is_busy || Instant::now() >= deadline {
-                return Err(self.failed(failure, INSTALLING));
-            }
+        while !self.begins(deadline).await? {
             if self.is_complete().await? {
                 return Ok(());
             }
@@ -239,7 +235,12 @@ impl Installer<'_> {
     }
 
     async fn install_doorbell(&mut self) -> Result<(), Error> {
-        self.begin().await.map_err(|failure| self.failed(failure, INSTALLING))?;
+        let deadline = Instant::now() + PATIENCE;
+        while !self.begins(deadline).await? {
+            if self.broker().await?.is_installed {
+                return Ok(());
+            }
+        }
         let outcome = self.install_doorbell_locked().await;
         self.end(outcome).await
     }
@@ -332,9 +333,16 @@ impl Installer<'_> {
         Err(Error::new(ErrorKind::Config, problem))
     }
 
-    async fn begin(&mut self) -> Result<(), Failure> {
+    /// Begins the transaction; `false`: another node is installing, and it may be looked whether that is done.
+    async fn begins(&mut self, deadline: Instant) -> Result<bool, Error> {
         let text = self.target.begin(LOCK_WAIT);
-        self.link.batch_within(LOCK_WAIT + self.config.command_timeout, &text).await.map(|_| ())
+        match self.link.batch_within(LOCK_WAIT + self.config.command_timeout, &text).await {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.number() == Some(INSTALLING_ELSEWHERE) && Instant::now() < deadline => {
+                Ok(false)
+            }
+            Err(failure) => Err(self.failed(failure, INSTALLING)),
+        }
     }
 
     /// Ends the transaction: for good if it went well.

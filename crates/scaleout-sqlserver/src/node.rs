@@ -146,7 +146,8 @@ impl Node {
 
     /// A new connection over which the store was looked at, so that frames may be appended and rows read.
     pub(crate) async fn connect(&self) -> Result<(Link, Positions), Error> {
-        let mut link = Link::connect(&self.config)
+        // On the heap, as is the installation: they are so large that the stack of a thread is soon full of them.
+        let mut link = Box::pin(Link::connect(&self.config))
             .await
             .map_err(|failure| failure.into_error("connecting to SQL Server", &self.config))?;
         let positions = self.open(&mut link).await?;
@@ -207,7 +208,7 @@ impl Node {
         if let Some(found) = &*prepared {
             return Ok(found.clone());
         }
-        let found = install::prepare(link, &self.config).await?;
+        let found = Box::pin(install::prepare(link, &self.config)).await?;
         *prepared = Some(found.clone());
         Ok(found)
     }
@@ -238,6 +239,10 @@ impl Lane {
         let mut known = lock(&self.known);
         known.seen = known.seen.max(place);
         drop(known);
+        if bytes == 0 {
+            // An opening row is no traffic: a stream that never had any has nothing to trim.
+            return;
+        }
         let mut activity = lock(&self.activity);
         activity.last = Some(Instant::now());
         activity.bytes += bytes as u64;

@@ -20,12 +20,7 @@ pub(crate) struct Pace {
     is_armed: bool,
     /// The next poll does not wait longer than `min`.
     is_hurried: bool,
-    /// Before then nobody tries again to arm the doorbell.
-    arms_from: Instant,
 }
-
-/// How long a doorbell that could not be armed is left alone.
-const NOT_ARMED: Duration = Duration::from_secs(30);
 
 impl Pace {
     pub(crate) fn new(config: &SqlServerConfig) -> Self {
@@ -39,14 +34,12 @@ impl Pace {
             found: now,
             is_armed: false,
             is_hurried: false,
-            arms_from: now,
         }
     }
 
     /// A new link.
     pub(crate) fn begin(&mut self) {
         self.woken();
-        self.arms_from = Instant::now();
     }
 
     /// The streams are being looked at.
@@ -93,8 +86,7 @@ impl Pace {
 
     /// Whether the streams have been quiet for so long that the doorbell may be armed, again if need be.
     pub(crate) fn may_arm(&self) -> bool {
-        let now = Instant::now();
-        now >= self.found + QUIET && now >= self.arms_from && !self.is_hurried
+        Instant::now() >= self.found + QUIET && !self.is_hurried
     }
 
     /// The doorbell is armed, and the streams were looked at.
@@ -103,10 +95,9 @@ impl Pace {
         self.is_armed = true;
     }
 
-    /// It is not, and will not be soon.
+    /// It is not. Whoever found that out has told the task that listens, which sets it up anew before the next try.
     pub(crate) fn not_armed(&mut self) {
         self.is_armed = false;
-        self.arms_from = Instant::now() + NOT_ARMED;
     }
 
     /// Whether it rings if anything is appended.

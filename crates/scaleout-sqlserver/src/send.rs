@@ -26,8 +26,8 @@ pub(crate) const OTHER_EPOCH: u32 = 50010;
 /// What became of an append.
 enum Outcome {
     At(Place),
-    /// It is there already.
-    Held,
+    /// It is there already, as is all of the node up to this number.
+    Held(u64),
     /// The store holds less than it should.
     Rewound(u64),
 }
@@ -50,12 +50,15 @@ impl Node {
             let epoch = self.epoch();
             match self.publish(&mut link, lane, epoch, frame, &payload).await {
                 Ok(Outcome::At(place)) => {
-                    sent.confirmed.insert(frame.node, (epoch, frame.number));
+                    sent.confirm(frame.node, epoch, frame.number);
                     lane.saw(place, payload.len());
                     self.appended.notify_one();
                     return Ok(());
                 }
-                Ok(Outcome::Held) => return Ok(()),
+                Ok(Outcome::Held(number)) => {
+                    sent.confirm(frame.node, epoch, number);
+                    return Ok(());
+                }
                 Ok(Outcome::Rewound(held)) => {
                     if looks < MAX_LOOKS && sent.has_more_of(frame.node, epoch, held) {
                         looks += 1;
@@ -137,7 +140,7 @@ impl Node {
                 }
                 Ok(Outcome::At(place))
             }
-            (1, _) => Ok(Outcome::Held),
+            (1, _) => Ok(Outcome::Held(held)),
             (2, _) => Ok(Outcome::Rewound(held)),
             _ => Err(Failure::Answer(format!("publish yields the outcome {outcome}"))),
         }
@@ -153,6 +156,11 @@ impl Node {
 }
 
 impl Sent {
+    /// The store holds a node's frames up to `number` in this epoch.
+    fn confirm(&mut self, node: NodeId, epoch: u64, number: u64) {
+        self.confirmed.insert(node, (epoch, number));
+    }
+
     /// Whether the store confirmed more of a node in this epoch: then it has forgotten something since.
     fn has_more_of(&self, node: NodeId, epoch: u64, held: u64) -> bool {
         self.confirmed.get(&node).is_some_and(|(of, number)| *of == epoch && *number > held)

@@ -54,6 +54,11 @@ impl SqlError {
         Self::of_class(4060, 11, message)
     }
 
+    /// Nobody gets it: the connection is cut.
+    pub(crate) fn shutdown() -> Self {
+        Self::of_class(6005, 20, "SHUTDOWN is in progress.")
+    }
+
     pub(crate) fn deadlock() -> Self {
         let message = "Transaction (Process ID 51) was deadlocked on lock resources with another process and has \
                        been chosen as the deadlock victim. Rerun the transaction.";

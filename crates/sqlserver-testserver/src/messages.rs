@@ -111,6 +111,9 @@ impl Schema {
         }
         layout.epoch = epoch;
         let store = mem::replace(&mut layout.store, identity);
+        if !after_known {
+            self.senders.clear();
+        }
         for (number, stream) in self.streams.iter_mut().enumerate() {
             let before =
                 Before { epoch: stream.epoch, id: stream.last_seq - stream.first_seq, store: store.clone() };

@@ -41,6 +41,9 @@ pub(crate) async fn call(
     let schema = call.schema.clone();
     let (procedure, arguments) = {
         let mut state = shared.state();
+        if state.is_forsaken(session) {
+            return Err(SqlError::shutdown());
+        }
         let (procedure, arguments) = resolve(&state, session, call)?;
         match procedure {
             Procedure::Wait | Procedure::Register | Procedure::Collect => (procedure, arguments),

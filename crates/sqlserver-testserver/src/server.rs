@@ -196,12 +196,14 @@ impl TestServer {
     }
 
     /// Another copy of the database takes over, which never got the last `forgotten` messages of each stream: it has another
-    /// identity, what `senders` and `epochs` say of those messages is undone, and all connections break.
+    /// identity, what `senders` and `epochs` say of those messages is undone, and all connections break. Requests that had arrived and were
+    /// not done yet never are.
     pub fn fail_over(&self, forgotten: usize) {
         {
-            let store = &mut self.shared.state().store;
-            store.copy += 1;
-            store.forget_last(forgotten);
+            let mut state = self.shared.state();
+            state.forsake_sessions();
+            state.store.copy += 1;
+            state.store.forget_last(forgotten);
         }
         self.shared.cut_all();
     }
@@ -209,7 +211,11 @@ impl TestServer {
     /// As [`fail_over`](Self::fail_over), but the copy says that it is the same as before, as a database does that was restored
     /// in its place.
     pub fn roll_back(&self, forgotten: usize) {
-        self.shared.state().store.forget_last(forgotten);
+        {
+            let mut state = self.shared.state();
+            state.forsake_sessions();
+            state.store.forget_last(forgotten);
+        }
         self.shared.cut_all();
     }
 

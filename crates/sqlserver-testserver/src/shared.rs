@@ -25,6 +25,9 @@ pub(crate) struct Settings {
     pub(crate) tls: Tls,
 }
 
+/// The first one that is not the server's own.
+const FIRST_SESSION: SessionId = 51;
+
 /// Lives as long as anything of the server does.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -51,6 +54,8 @@ pub(crate) struct State {
     /// Those with a request under way.
     running: BTreeSet<SessionId>,
     next_session: SessionId,
+    /// Older connections are those of a copy of the database that is no more: what arrived over them dies with it.
+    first_session: SessionId,
     /// Connections that said `SET NOEXEC ON`: their statements are only read.
     pub(crate) reading: BTreeSet<SessionId>,
     /// How often each procedure was called; batches are all one.
@@ -65,7 +70,8 @@ impl Shared {
             sessions: BTreeSet::new(),
             running: BTreeSet::new(),
             reading: BTreeSet::new(),
-            next_session: 51, // the first one that is not the server's own
+            next_session: FIRST_SESSION,
+            first_session: FIRST_SESSION,
             requests: BTreeMap::new(),
         };
         Arc::new(Self {
@@ -158,6 +164,16 @@ impl State {
         if !self.running.contains(&session) {
             self.store.roll_back(session);
         }
+    }
+
+    /// The copy of the database that all connections are to is no more.
+    pub(crate) fn forsake_sessions(&mut self) {
+        self.first_session = self.next_session;
+    }
+
+    /// Whether a connection is one to a copy that is no more.
+    pub(crate) fn is_forsaken(&self, session: SessionId) -> bool {
+        session < self.first_session
     }
 
     pub(crate) fn begin_request(&mut self, session: SessionId, name: &str) {

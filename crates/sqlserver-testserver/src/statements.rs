@@ -39,6 +39,9 @@ pub(crate) async fn run(
         changes.mark_unchanged();
         let ended = {
             let mut state = shared.state();
+            if state.is_forsaken(session) {
+                return (Vec::new(), Some(SqlError::shutdown()));
+            }
             let mut batch = Statements::new(&mut state, shared.settings.edition, session, words.clone());
             batch.lock_wait = started.elapsed();
             let outcome = batch.all();
