@@ -19,7 +19,7 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 const FATAL_CLASS: u8 = 20;
 
 /// A connection. Once anything on it was cancelled, timed out or failed, it is not clean any more and must be dropped:
-/// the client may read the answer of an earlier request for that of a later one.
+/// the client may read the answer of an earlier request for that of a later one (`tests/tds-client` shows it).
 #[derive(Debug)]
 pub(crate) struct Link {
     client: Client<Compat<TcpStream>>,
