@@ -5,6 +5,7 @@ mod docs;
 mod scriptdom;
 mod setup;
 mod steps;
+mod tds_client;
 mod test;
 mod workspace;
 

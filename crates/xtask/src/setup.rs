@@ -43,20 +43,35 @@ fn redis_server() -> Vec<Step> {
 /// # Errors
 /// With why they cannot be built here. Few need them, so that nothing else fails for it.
 pub(crate) fn kerberos(root: &Path) -> Result<(), String> {
-    let by_hand = || format!("needs the packages {} of Debian", KERBEROS.join(" and "));
+    packages(root, "features named kerberos", &["libclang-dev", "libkrb5-dev"])
+}
+
+/// Sees to what the server of the tests of the TDS client needs to be built: the headers of OpenSSL.
+///
+/// # Errors
+/// With why it cannot be built here.
+pub(crate) fn openssl(root: &Path) -> Result<(), String> {
+    // Other systems have it in other packages; what is there is enough.
+    if Shell::new("pkg-config", ["--exists", "openssl"]).succeeds() {
+        return Ok(());
+    }
+    packages(root, "tests of the TDS client", &["libssl-dev", "pkg-config"])
+}
+
+/// Installs what is not there of these packages of Debian, for the sake of `what`.
+fn packages(root: &Path, what: &str, names: &[&str]) -> Result<(), String> {
+    let by_hand = || format!("needs the packages {} of Debian", names.join(" and "));
     // It fails where a package is not installed, or where this is no relative of Debian.
-    if Shell::new("dpkg-query", ["--show"]).args(KERBEROS).succeeds() {
+    if Shell::new("dpkg-query", ["--show"]).args(names.iter().copied()).succeeds() {
         return Ok(());
     }
     let installer = Installer::of_this_machine().map_err(|_| by_hand())?;
-    for shell in installer.install(&KERBEROS) {
-        println!("==> for features named kerberos: {shell}");
+    for shell in installer.install(names) {
+        println!("==> for {what}: {shell}");
         shell.run(root).map_err(|error| format!("{}, and `{shell}` fails: {error:#}", by_hand()))?;
     }
     Ok(())
 }
-
-const KERBEROS: [&str; 2] = ["libclang-dev", "libkrb5-dev"];
 
 /// Who may install packages of the distribution.
 #[derive(Debug, Clone, Copy)]

@@ -5,6 +5,7 @@ use anyhow::Result;
 use crate::{
     scriptdom, setup,
     steps::{Shell, Step, run_all},
+    tds_client,
     workspace::Workspace,
 };
 
@@ -13,7 +14,7 @@ const FAST_SEEDS: u32 = 100;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// For the inner loop: 100 seeds instead of the full set, no documentation tests.
+    /// For the inner loop: 100 seeds instead of the full set, no documentation tests, none of the TDS client.
     #[arg(long)]
     fast: bool,
     /// Seeds of the simulation.
@@ -30,6 +31,10 @@ pub(crate) struct Options {
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let mut steps = setup::steps(workspace);
     steps.push(Step::run("tests", scriptdom::with_program(tests(options), workspace)));
+    // They are of no package of this workspace.
+    if !options.fast && options.packages.is_empty() && options.args.is_empty() {
+        steps.push(tds_client::tests(workspace)?);
+    }
     run_all("test", &workspace.root(), steps)
 }
 
