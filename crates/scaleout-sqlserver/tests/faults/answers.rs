@@ -10,7 +10,7 @@ use crate::{Scene, channel_of_stream_0, eventually, expect_no_gap};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_deadlocks_loses_nothing() {
     let scene = Scene::woken().await;
-    let load = scene.load(3, 1_000).await;
+    let load = scene.load(3, 500).await;
     for storm in [1, 3, 50, 500] {
         scene.server.deadlocks(storm);
         load.flows().await;
@@ -43,7 +43,7 @@ async fn a_server_that_throttles_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_or_request_neither_loses_nor_doubles_a_frame() {
     let scene = Scene::polled().await;
-    let load = scene.load(3, 1_000).await;
+    let load = scene.load(3, 500).await;
     for fate in [Fate::LoseAnswer, Fate::LoseSend].repeat(6) {
         scene.server.next_publish(fate);
         eventually("the fate meets a publish", async || !scene.server.is_fate_pending()).await;
@@ -54,7 +54,7 @@ async fn a_lost_answer_or_request_neither_loses_nor_doubles_a_frame() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publishes_that_come_late_under_load_are_not_added() {
-    let scene = Scene::polled().await.with(|config| config.with_command_timeout(Duration::from_millis(500)));
+    let scene = Scene::polled().await.with(|config| config.with_command_timeout(Duration::from_secs(1)));
     let load = scene.load(2, 500).await;
     for fate in [Fate::Delay, Fate::LoseAnswer, Fate::Delay, Fate::LoseSend, Fate::Delay] {
         scene.server.next_publish(fate);
@@ -69,7 +69,7 @@ async fn publishes_that_come_late_under_load_are_not_added() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publishes_that_come_after_another_epoch_began_are_not_added() {
-    let scene = Scene::polled().await.with(|config| config.with_command_timeout(Duration::from_millis(500)));
+    let scene = Scene::polled().await.with(|config| config.with_command_timeout(Duration::from_secs(1)));
     let load = scene.load(2, 500).await;
     for _ in 0..3 {
         scene.server.next_publish(Fate::Delay);
@@ -103,7 +103,7 @@ async fn a_fresh_node_reads_over_a_retried_frame() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_server_is_only_slow() {
     let scene = Scene::woken().await;
-    let load = scene.load(3, 1_000).await;
+    let load = scene.load(3, 500).await;
     for milliseconds in [5, 40, 200] {
         scene.server.set_latency(Duration::from_millis(milliseconds));
         load.flows().await;

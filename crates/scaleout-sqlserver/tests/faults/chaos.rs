@@ -13,7 +13,7 @@ use sqlserver_testserver::Fate;
 use crate::{SCHEMA, Scene, bus_config, channels, expect_all, traffic};
 
 /// Enough for some seconds.
-const STEPS: usize = 25;
+const STEPS: usize = 15;
 
 /// Nodes at the start.
 const NODES: usize = 3;
@@ -25,7 +25,7 @@ async fn whatever_strikes_nothing_is_missing_unreported_and_nothing_comes_twice(
     let mut random = Rng::with_seed(seed);
     // Only shown where the test fails.
     println!("SCALEOUT_TEST_SEED={seed}");
-    let scene = Scene::woken().await.with(|config| config.with_command_timeout(Duration::from_millis(500)));
+    let scene = Scene::woken().await.with(|config| config.with_command_timeout(Duration::from_secs(1)));
     let mut load = Load::new();
     for node in 0..NODES {
         // Every second one receives only what somebody listens to.
@@ -35,7 +35,7 @@ async fn whatever_strikes_nothing_is_missing_unreported_and_nothing_comes_twice(
     }
     let guest = load.listen(0, &channels());
     for node in 0..NODES {
-        load.traffic(node, traffic(300));
+        load.traffic(node, traffic(200));
     }
     load.flows().await;
     for step in 0..steps {

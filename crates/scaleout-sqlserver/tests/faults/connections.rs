@@ -7,7 +7,7 @@ use crate::{Scene, eventually, expect_no_gap, traffic};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_are_cut_again_and_again_lose_nothing() {
     let scene = Scene::woken().await;
-    let load = scene.load(3, 1_000).await;
+    let load = scene.load(3, 500).await;
     for round in 0..30 {
         scene.server.cut_all();
         if round % 3 == 0 {

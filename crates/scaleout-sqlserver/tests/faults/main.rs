@@ -190,8 +190,6 @@ fn settings(server: &TestServer) -> SqlServerConfig {
     for_tests(config)
         .with_fatal_retry(Duration::from_millis(500))
         .with_max_backoff(Duration::from_millis(500))
-        .with_connect_timeout(Duration::from_secs(2))
-        .with_command_timeout(Duration::from_secs(2))
 }
 
 fn bus_config() -> BusConfig {

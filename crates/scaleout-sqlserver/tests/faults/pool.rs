@@ -22,15 +22,6 @@ async fn a_send_that_was_dropped_leaves_no_connection_that_answers_a_later_one()
     let backplane = Arc::new(SqlServerBackplane::new(scene.config.clone()).expect("settings that work"));
     scene.server.set_latency(Duration::from_millis(2));
     let node = NodeId(7);
-    println!(
-        "SIZES health {} send {}",
-        std::mem::size_of_val(&backplane.health()),
-        std::mem::size_of_val(&backplane.send(
-            StreamIndex(0),
-            FrameId { node, number: 1, after: 0 },
-            Bytes::new()
-        ))
-    );
     let mut tasks = JoinSet::new();
     for stream in 0..4 {
         let backplane = Arc::clone(&backplane);
@@ -92,16 +83,18 @@ async fn a_node_has_no_more_connections_than_the_settings_say_and_two() {
         let scene = Scene::woken().await.with(|config| {
             let most = NonZeroU16::new(MOST as u16).expect("not 0");
             let tables = NonZeroU16::new(32).expect("not 0");
+            // The server sees a connection for a moment longer that was given up for want of an answer.
+            let config = config.with_command_timeout(Duration::from_secs(60));
             config.with_max_connections(most).with_table_count(tables).with_notifications(notifications)
         });
         scene.server.set_latency(Duration::from_millis(5));
         let mut load = scene.quiet(1).await;
-        load.traffic(0, crate::traffic(2_000));
+        load.traffic(0, crate::traffic(1_000));
         let from = load.published();
         let mut seen = 0;
         eventually("much is published", async || {
             seen = seen.max(scene.server.connections());
-            load.published() > from + 2_000
+            load.published() > from + 1_000
         })
         .await;
         let others = if notifications == Notifications::Auto { 2 } else { 1 };

@@ -19,7 +19,7 @@ fn repaired(verdict: &Verdict) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_takes_over_is_repaired() {
     let scene = Scene::woken().await;
-    let load = scene.load(3, 1_000).await;
+    let load = scene.load(3, 500).await;
     for forgotten in [1, 7, 40, 3, 0] {
         let before = scene.server.epoch(SCHEMA);
         scene.server.fail_over(forgotten);
@@ -53,7 +53,7 @@ async fn a_restored_database_that_says_it_is_the_same_is_repaired() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restored_database_that_says_it_is_the_same_loses_nothing_under_load() {
     let scene = Scene::woken().await;
-    let load = scene.load(3, 1_000).await;
+    let load = scene.load(3, 500).await;
     for forgotten in [1, 7, 40, 3] {
         scene.server.roll_back(forgotten);
         load.flows().await;

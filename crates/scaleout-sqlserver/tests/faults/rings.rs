@@ -1,6 +1,6 @@
 //! How often the doorbell rings.
 
-use crate::{Scene, channels, eventually, expect_no_gap};
+use crate::{Scene, eventually, expect_no_gap};
 
 const NODES: usize = 10;
 
@@ -40,7 +40,6 @@ async fn nodes_under_load_are_not_rung() {
     // Streams that are never quiet arm nothing; a busy machine may let one pause.
     let rings = waits(&scene) - before;
     assert!(rings <= 10, "{rings} waits for 2000 messages");
-    assert_eq!(load.bus(0).stream_of(&channels()[0]).index() / 4, 0);
     expect_no_gap(&scene.settle(load).await);
 }
 

@@ -221,7 +221,8 @@ GO
 -- Begins a new history of all streams, because the store may have forgotten or replaced rows. Compare and set: of many callers that
 -- name the same @old one opens it, for the others nothing happens. @seen is the greatest epoch that the caller knows of.
 -- @after_known = 0 says that somebody may have appended since rows were lost, so that nobody can tell what the new history
--- continues; nodes that were there before then report a gap. Called by nodes, and by a DBA after a restore that they cannot notice.
+-- continues: it holds nothing of any sender then, so that nodes append all that they still have, and those that were there before
+-- report a gap. Called by nodes, and by a DBA after a restore that they cannot notice.
 CREATE PROCEDURE [scaleout].open_epoch
     @old bigint,
     @seen bigint,
@@ -246,6 +247,7 @@ BEGIN
         RETURN;
     END;
     UPDATE [scaleout].streams SET last_seq = last_seq + 1;
+    IF @after_known = 0 DELETE FROM [scaleout].senders;
     INSERT INTO [scaleout].epochs (stream, epoch, first_seq, after_epoch, after_id, opened_at)
     SELECT stream, @new, last_seq,
         CASE WHEN @after_known = 1 THEN epoch END, CASE WHEN @after_known = 1 THEN last_seq - 1 - first_seq END, SYSUTCDATETIME()
