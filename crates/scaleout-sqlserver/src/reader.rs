@@ -191,19 +191,21 @@ impl Reader {
 
     /// Puts receptions on the link that are not yet.
     fn attach(&mut self, positions: &Positions) {
-        self.epoch = positions.layout.as_ref().map_or(0, |layout| layout.epoch);
+        let epoch = positions.layout.as_ref().map_or(0, |layout| layout.epoch);
+        let known = std::mem::replace(&mut self.epoch, epoch);
         for (lane, lineage) in self.lanes.iter_mut().zip(&positions.streams) {
             let head = lineage.head();
             if head.last >= lane.head.last {
                 lane.head = head;
             }
             if lane.is_witness_due {
-                lane.witness = lane.witness.filter(|witness| lineage.includes(witness.seq, witness.place));
+                lane.witness =
+                    lane.witness.filter(|witness| lineage.includes(witness.seq, witness.place, known));
                 lane.is_witness_due = lane.witness.is_some();
             }
             for reception in lane.receptions.iter_mut().filter(|reception| !reception.is_linked) {
                 reception.after = match reception.track.stand() {
-                    Some(stand) => lineage.resume(reception.after, stand),
+                    Some(stand) => lineage.resume(reception.after, stand, known),
                     None => {
                         let (after, place) = lineage.start(reception.start);
                         reception.track.begin(place);

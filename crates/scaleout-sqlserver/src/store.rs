@@ -171,17 +171,29 @@ impl Lineage {
         (BEFORE_ALL, Place::START)
     }
 
-    /// The row behind which a reception goes on that has read up to row `seq` at `place`.
+    /// The row behind which a reception goes on that has read up to row `seq` at `place`, when `known` was the newest epoch.
     ///
-    /// Where the store forgot rows, those of a later epoch have numbers that were read before.
-    pub(crate) fn resume(&self, seq: i64, place: Place) -> i64 {
+    /// Where the store forgot rows, those of a later epoch have numbers that were read before. Where nobody knows what a
+    /// later epoch continues, rows before it may be of another history than those that were read, and are passed over.
+    pub(crate) fn resume(&self, seq: i64, place: Place, known: u64) -> i64 {
+        if let Some(opening) = self.of_unknown_origin(known) {
+            return opening.first_seq - 1;
+        }
         let later = self.epochs.iter().filter(|opening| opening.epoch > place.epoch);
         later.map(|opening| opening.first_seq - 1).min().map_or(seq, |before| before.min(seq))
     }
 
-    /// Whether the row `seq`, which was read at `place`, has to be there unless it was trimmed.
-    pub(crate) fn includes(&self, seq: i64, place: Place) -> bool {
-        self.resume(seq, place) == seq && seq <= self.last_seq
+    /// Whether the row `seq`, which was read at `place` when `known` was the newest epoch, has to be there unless it was
+    /// trimmed.
+    pub(crate) fn includes(&self, seq: i64, place: Place, known: u64) -> bool {
+        self.of_unknown_origin(known).is_none()
+            && self.resume(seq, place, known) == seq
+            && seq <= self.last_seq
+    }
+
+    /// The last epoch after `known` that continues nothing, as far as anybody knows.
+    fn of_unknown_origin(&self, known: u64) -> Option<&Opening> {
+        self.epochs.iter().rev().find(|opening| opening.epoch > known && opening.after.is_none())
     }
 }
 
