@@ -61,7 +61,11 @@ pub(crate) async fn health(node: &Node) -> Result<SqlServerHealth, Error> {
     Ok(SqlServerHealth {
         schema_version: positions.layout.as_ref().map_or(0, |layout| layout.schema_version),
         epoch: positions.layout.as_ref().map_or(0, |layout| layout.epoch),
-        rows: positions.streams.iter().map(|lineage| u64::try_from(lineage.last_seq).unwrap_or(0)).collect(),
+        rows: positions
+            .streams
+            .iter()
+            .map(|lineage| u64::try_from(lineage.last_seq + 1).unwrap_or(0))
+            .collect(),
         doorbell,
         service_broker,
     })
