@@ -88,8 +88,16 @@ struct Activity {
 /// What the store confirmed of nodes.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
-    /// The epoch and number of the last frame of each node.
-    pub(crate) confirmed: HashMap<NodeId, (u64, u64)>,
+    pub(crate) confirmed: HashMap<NodeId, Confirmed>,
+}
+
+/// The last frame of a node that a stream held.
+#[derive(Debug)]
+pub(crate) struct Confirmed {
+    pub(crate) epoch: u64,
+    pub(crate) number: u64,
+    /// When the store was last told that the node lives, so that it does not forget it.
+    pub(crate) renewed: Instant,
 }
 
 /// How often a connection is looked at again while the store's epoch changes.

@@ -1,5 +1,7 @@
 //! Appending a frame, once.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use scaleout_core::{Error, ErrorKind, FrameId, NodeId, provider::Place};
 
@@ -7,7 +9,7 @@ use crate::{
     error::Failure,
     install,
     link::{Call, Link, Values},
-    node::{Lane, Node, Sent, to_sql},
+    node::{Confirmed, Lane, Node, Sent, to_sql},
     store::place_of,
 };
 
@@ -60,7 +62,9 @@ impl Node {
                     return Ok(());
                 }
                 Ok(Outcome::Rewound(held)) => {
-                    if looks < MAX_LOOKS && sent.has_more_of(frame.node, epoch, held) {
+                    if looks < MAX_LOOKS
+                        && sent.has_more_of(frame.node, epoch, held, self.config.sender_expiry)
+                    {
                         looks += 1;
                         lane.forked(epoch);
                         self.open(&mut link).await?;
@@ -104,7 +108,7 @@ impl Node {
             if held >= frame.after {
                 return Ok(());
             }
-            if !sent.has_more_of(frame.node, epoch, held) {
+            if !sent.has_more_of(frame.node, epoch, held, self.config.sender_expiry) {
                 return Err(Error::from(ErrorKind::Rewound { last: held }));
             }
             lane.forked(epoch);
@@ -158,12 +162,14 @@ impl Node {
 impl Sent {
     /// The store holds a node's frames up to `number` in this epoch.
     fn confirm(&mut self, node: NodeId, epoch: u64, number: u64) {
-        self.confirmed.insert(node, (epoch, number));
+        self.confirmed.insert(node, Confirmed { epoch, number, renewed: Instant::now() });
     }
 
-    /// Whether the store confirmed more of a node in this epoch: then it has forgotten something since.
-    fn has_more_of(&self, node: NodeId, epoch: u64, held: u64) -> bool {
-        self.confirmed.get(&node).is_some_and(|(of, number)| *of == epoch && *number > held)
+    /// Whether the store confirmed more of a node in this epoch, and has no right to have forgotten it since.
+    fn has_more_of(&self, node: NodeId, epoch: u64, held: u64, expiry: Duration) -> bool {
+        self.confirmed.get(&node).is_some_and(|confirmed| {
+            confirmed.epoch == epoch && confirmed.number > held && confirmed.renewed.elapsed() < expiry / 2
+        })
     }
 }
 

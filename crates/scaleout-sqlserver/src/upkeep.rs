@@ -122,7 +122,13 @@ async fn renew(node: &Node, kept: &mut Option<Link>) -> Result<(), Error> {
     for id in nodes {
         let link = linked(node, kept).await?;
         let call = Call::new(&node.names.renew).with("@node", node_bytes(id)).with("@keep_seconds", keep);
+        let asked = Instant::now();
         call_once(node, link, call, "renewing what the streams hold of this node").await?;
+        for lane in &node.lanes {
+            if let Some(confirmed) = lane.sending.lock().await.confirmed.get_mut(&id) {
+                confirmed.renewed = confirmed.renewed.max(asked);
+            }
+        }
     }
     Ok(())
 }
