@@ -19,7 +19,7 @@ use scaleout_testkit::{
 use self::{
     log::log_of,
     support::config_of,
-    traffic::{channels, expect_all, load_of},
+    traffic::{channels, load_of},
 };
 
 /// As many as groups, so that each stream has a slot of its own.
@@ -129,6 +129,7 @@ async fn settle(load: Load, cluster: &RedisCluster, config: &RedisConfig) -> Ver
         panic!("nobody has stream {stream}");
     };
     let verdict = load.settle(log).await;
-    expect_all(&verdict);
+    verdict.expect_good();
+    verdict.expect_all();
     verdict
 }

@@ -21,7 +21,7 @@ use scaleout_testkit::{
 use self::{
     log::log_of,
     support::config_of,
-    traffic::{channels, expect_all, load_of},
+    traffic::{channels, load_of},
 };
 
 const STREAMS: u16 = 4;
@@ -124,7 +124,9 @@ async fn no_position_means_two_payloads_whoever_comes_back_first_and_whatever_it
             }
             load.flows().await;
             let log = async |stream| log_of(&replica, &configs[0], stream).await.expect("its streams");
-            expect_all(&load.settle(log).await);
+            let verdict = load.settle(log).await;
+            verdict.expect_good();
+            verdict.expect_all();
         }
     }
 }
@@ -188,6 +190,7 @@ async fn settle(load: Load, sentinels: &RedisSentinels, config: &RedisConfig) ->
     let master = &sentinels.servers()[sentinels.master().await.expect("a master")];
     let log = async |stream| log_of(master, config, stream).await.expect("its streams");
     let verdict = load.settle(log).await;
-    expect_all(&verdict);
+    verdict.expect_good();
+    verdict.expect_all();
     verdict
 }

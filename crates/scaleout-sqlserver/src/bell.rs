@@ -87,9 +87,7 @@ pub(crate) async fn arm(node: &Node, link: &mut Link) -> Result<Armed, Error> {
     let call = Call::new(&node.names.arm).with("@listener", node.listener).with("@streams", None::<Vec<u8>>);
     let armed = async {
         let mut results = link.call(call).await?.into_iter();
-        let enabled = results.next().into_iter().flatten().next();
-        let enabled =
-            Values::of(enabled.ok_or_else(|| Failure::Answer("arm yields no row".into()))?).number()?;
+        let enabled = Values::first(results.next().into_iter().collect(), "arm")?.number()?;
         Ok::<_, Failure>((enabled == 1, Positions::read(results.collect())?))
     };
     match armed.await {
@@ -214,7 +212,7 @@ async fn register(node: &Node, link: &mut Link) -> Result<(), Error> {
         .with("@listener", node.listener)
         .with("@label", label)
         .with("@lifetime_seconds", i32::try_from(LIFETIME.as_secs()).unwrap_or(i32::MAX));
-    let ready = async { first_number(link.call(call).await?) }.await;
+    let ready = async { Values::first(link.call(call).await?, "register")?.number() }.await;
     match ready.map_err(|failure| node.failed(link, failure, REGISTERING))? {
         1 => Ok(()),
         // Messages to ourselves are not delivered.
@@ -227,7 +225,7 @@ async fn wait(node: &Node, link: &mut Link, timeout: Duration) -> Result<Wait, E
         .with("@listener", node.listener)
         .with("@timeout_ms", i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX));
     let limit = timeout + node.config.command_timeout;
-    let outcome = async { first_number(link.call_within(limit, call).await?) }.await;
+    let outcome = async { Values::first(link.call_within(limit, call).await?, "wait")?.number() }.await;
     match outcome {
         Ok(0) => Ok(Wait::Nothing),
         Ok(1) => Ok(Wait::Rung),
@@ -303,11 +301,6 @@ fn lost(node: &Node, error: Error) {
     }
     // The reader must not wait for it.
     node.rung.notify_one();
-}
-
-fn first_number(results: Vec<Vec<tiberius::Row>>) -> Result<u64, Failure> {
-    let row = results.into_iter().flatten().next();
-    Values::of(row.ok_or_else(|| Failure::Answer("no row".into()))?).number()
 }
 
 const OVER_TOO_SOON: &str = "the conversation of the doorbell ends as soon as it has begun";

@@ -72,8 +72,7 @@ pub(crate) async fn health(node: &Node) -> Result<SqlServerHealth, Error> {
 }
 
 async fn ask(link: &mut Link, procedure: &str) -> Result<ServiceBrokerHealth, Failure> {
-    let row = link.call(Call::new(procedure)).await?.into_iter().flatten().next();
-    let mut values = Values::of(row.ok_or_else(|| Failure::Answer("doorbell_health yields no row".into()))?);
+    let mut values = Values::first(link.call(Call::new(procedure)).await?, "doorbell_health")?;
     Ok(ServiceBrokerHealth {
         is_enabled: values.number()? == 1,
         queues_on: values.number()?,

@@ -149,6 +149,12 @@ impl Values {
         Self(row.into_iter().collect::<Vec<_>>().into_iter())
     }
 
+    /// Those of the first row of all, where there has to be one; `procedure` names what yields it.
+    pub(crate) fn first(results: Vec<Vec<Row>>, procedure: &str) -> Result<Self, Failure> {
+        let row = results.into_iter().flatten().next();
+        row.map(Self::of).ok_or_else(|| Failure::Answer(format!("{procedure} yields no row")))
+    }
+
     /// The next value, of whatever integer type; `None` for NULL.
     pub(crate) fn integer(&mut self) -> Result<Option<i64>, Failure> {
         match self.0.next() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{config::SqlServerConfig, reader::QUIET};
+use crate::config::SqlServerConfig;
 
 /// Polls follow each other closely after traffic, and ever more slowly without it.
 #[derive(Debug)]
@@ -105,3 +105,6 @@ impl Pace {
         self.is_armed
     }
 }
+
+/// How long streams must have been quiet before the doorbell is armed: it bounds how often it rings.
+const QUIET: Duration = Duration::from_millis(200);

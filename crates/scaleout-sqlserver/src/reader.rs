@@ -1,6 +1,6 @@
 //! The task that reads the streams, and hands what it read to their receptions.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use scaleout_core::{
     Backoff, Error, Event, Start,
@@ -422,6 +422,3 @@ impl Witness {
 }
 
 const READING: &str = "reading the streams";
-
-/// How long streams must have been quiet before the doorbell is armed: it bounds how often it rings.
-pub(crate) const QUIET: Duration = Duration::from_millis(200);

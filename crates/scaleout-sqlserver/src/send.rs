@@ -102,7 +102,7 @@ impl Node {
             let stream = i16::try_from(lane.stream.0).unwrap_or(i16::MAX);
             let call =
                 Call::new(&self.names.held).with("@stream", stream).with("@node", node_bytes(frame.node));
-            let held = async { held_of(link.call(call).await?) }.await;
+            let held = async { Values::first(link.call(call).await?, "held")?.number() }.await;
             let held = held
                 .map_err(|failure| self.failed(link, failure, "asking what a stream holds of this node"))?;
             if held >= frame.after {
@@ -133,8 +133,7 @@ impl Node {
             .with("@number", to_sql(frame.number))
             .with("@after", to_sql(frame.after))
             .with("@payload", payload.as_ref());
-        let row = link.call(call).await?.into_iter().flatten().next();
-        let mut values = Values::of(row.ok_or_else(|| Failure::Answer("publish yields no row".into()))?);
+        let mut values = Values::first(link.call(call).await?, "publish")?;
         let (outcome, _seq) = (values.number()?, values.integer()?);
         let (id, held) = (values.number_if_any()?, values.number()?);
         match (outcome, place_of(Some(epoch), id)) {
@@ -175,9 +174,4 @@ impl Sent {
 
 pub(crate) fn node_bytes(node: NodeId) -> Vec<u8> {
     node.0.to_be_bytes().to_vec()
-}
-
-fn held_of(results: Vec<Vec<tiberius::Row>>) -> Result<u64, Failure> {
-    let row = results.into_iter().flatten().next();
-    Values::of(row.ok_or_else(|| Failure::Answer("held yields no row".into()))?).number()
 }

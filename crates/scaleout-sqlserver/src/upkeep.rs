@@ -105,8 +105,7 @@ async fn trim(node: &Node, kept: &mut Option<Link>, lane: usize) -> Result<(), E
 }
 
 fn trimmed_of(results: Vec<Vec<tiberius::Row>>) -> Result<(i64, bool), Failure> {
-    let row = results.into_iter().flatten().next();
-    let mut values = Values::of(row.ok_or_else(|| Failure::Answer("trim yields no row".into()))?);
+    let mut values = Values::first(results, "trim")?;
     Ok((values.seq()?, values.number()? == 1))
 }
 

@@ -1,13 +1,10 @@
 //! Load on nodes of real servers.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use scaleout_core::BusConfig;
 use scaleout_redis::RedisConfig;
-use scaleout_testkit::{
-    checker::{Item, Outcome},
-    load::{Load, Traffic, Verdict},
-};
+use scaleout_testkit::load::{Load, Traffic};
 
 use crate::support::node;
 
@@ -32,20 +29,4 @@ pub(crate) async fn load_of(configs: impl IntoIterator<Item = RedisConfig>, rate
     }
     load.flows().await;
     load
-}
-
-/// Fails unless the run was good, and every client got every message that was confirmed.
-pub(crate) fn expect_all(verdict: &Verdict) {
-    verdict.expect_good();
-    let publishes = verdict.recording.publishes.iter();
-    let confirmed: Vec<_> = publishes.filter(|publish| publish.outcome == Outcome::Ok).collect();
-    for (client, seen) in verdict.recording.clients.iter().enumerate() {
-        let messages = seen.items.iter().filter_map(|item| match item {
-            Item::Message(message) => Some(&message.bytes),
-            _ => None,
-        });
-        let got: HashSet<_> = messages.collect();
-        let missing = confirmed.iter().filter(|publish| !got.contains(&publish.bytes)).count();
-        assert_eq!(missing, 0, "client {client} lacks so many of {} confirmed messages", confirmed.len());
-    }
 }

@@ -10,7 +10,7 @@ use scaleout_core::Interest;
 use scaleout_testkit::load::Load;
 use sqlserver_testserver::Fate;
 
-use crate::{SCHEMA, Scene, bus_config, channels, expect_all, traffic};
+use crate::{SCHEMA, Scene, bus_config, channels, traffic};
 
 /// Enough for some seconds.
 const STEPS: usize = 15;
@@ -53,7 +53,7 @@ async fn whatever_strikes_nothing_is_missing_unreported_and_nothing_comes_twice(
     load.flows().await;
     let verdict = scene.judge(load).await;
     if verdict.gaps().is_empty() {
-        expect_all(&verdict);
+        verdict.expect_all();
     }
 }
 

@@ -10,7 +10,7 @@ use scaleout_testkit::{
 };
 use sqlserver_testserver::Fate;
 
-use crate::{SCHEMA, Scene, bus_config, channel_of_stream_0, channels, eventually, expect_all};
+use crate::{SCHEMA, Scene, bus_config, channel_of_stream_0, channels, eventually};
 
 fn repaired(verdict: &Verdict) -> u64 {
     verdict.counters.iter().map(|counters| counters.repaired).sum()
@@ -67,7 +67,7 @@ async fn but_for_reused_ids(scene: &Scene, load: Load) {
     let mut verdict = load.settle(async |stream| scene.log(stream)).await;
     verdict.violations.retain(|violation| violation.invariant != Invariant::Agreement);
     verdict.expect_good();
-    expect_all(&verdict);
+    verdict.expect_all();
     scene.nothing_is_left().await;
 }
 

@@ -9,7 +9,7 @@ mod log;
 mod publisher;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     num::NonZeroU16,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -470,6 +470,30 @@ impl Verdict {
             shown.join("\n"),
             self.counters
         );
+    }
+
+    /// Fails unless every client got every message that was confirmed.
+    ///
+    /// # Panics
+    /// With the number of those that a client lacks.
+    pub fn expect_all(&self) {
+        let publishes = self.recording.publishes.iter();
+        let confirmed: Vec<_> = publishes.filter(|publish| publish.outcome == Outcome::Ok).collect();
+        for (client, seen) in self.recording.clients.iter().enumerate() {
+            let messages = seen.items.iter().filter_map(|item| match item {
+                Item::Message(message) => Some(&message.bytes),
+                _ => None,
+            });
+            let got: HashSet<_> = messages.collect();
+            let missing = confirmed.iter().filter(|publish| !got.contains(&publish.bytes)).count();
+            assert_eq!(
+                missing,
+                0,
+                "client {client} lacks so many of {} confirmed messages; gaps: {:?}",
+                confirmed.len(),
+                self.gaps()
+            );
+        }
     }
 
     /// How many publishes ended so.
