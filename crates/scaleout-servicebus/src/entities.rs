@@ -52,12 +52,12 @@ impl Entities {
     ///
     /// # Errors
     /// [`Config`](scaleout_core::ErrorKind::Config) where no subscription is configured and none may be created.
-    pub(crate) async fn ensure_subscription(&self, _stream: StreamIndex) -> Result<bool, Error> {
+    pub(crate) async fn ensure_subscription(&self, _stream: StreamIndex, _name: &str) -> Result<bool, Error> {
         Ok(false)
     }
 
     /// Deletes this node's subscription on the stream's topic, unless it is a configured one.
-    pub(crate) async fn remove_subscription(&self, _stream: StreamIndex) -> Result<(), Error> {
+    pub(crate) async fn remove_subscription(&self, _stream: StreamIndex, _name: &str) -> Result<(), Error> {
         Ok(())
     }
 
@@ -69,5 +69,10 @@ impl Entities {
     /// The name of this node's subscription, the same on every topic; empty where none is configured nor created.
     pub(crate) fn subscription(&self) -> &str {
         &self.subscription
+    }
+
+    /// A name for one more subscription of this node.
+    pub(crate) fn another_subscription(&self) -> String {
+        String::new()
     }
 }

@@ -1,14 +1,17 @@
 #![doc = include_str!("../README.md")]
 
-#[expect(dead_code, reason = "the nodes that need it come next")]
+mod backplane;
 mod config;
-#[expect(dead_code, reason = "the nodes that need it come next")]
+mod course;
 mod entities;
-#[expect(dead_code, reason = "the nodes that need it come next")]
 mod error;
-#[expect(dead_code, reason = "the nodes that need it come next")]
+mod node;
+mod reader;
+mod sender;
 mod token;
+mod wire;
 
+pub use backplane::ServiceBusBackplane;
 pub use config::{Protocol, Reception, ServiceBusConfig};
 pub use scaleout_core::provider::Secret;
 pub use token::{AccessToken, Credential, TokenProvider};
