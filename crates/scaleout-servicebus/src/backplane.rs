@@ -67,7 +67,10 @@ impl ServiceBusBackplane {
 
     fn no_such(&self, stream: StreamIndex) -> Error {
         let topics = self.node.config.topic_count;
-        Error::new(ErrorKind::Config, format!("there is no stream {stream}: the settings say {topics} topics"))
+        Error::new(
+            ErrorKind::Config,
+            format!("there is no stream {stream}: the settings say {topics} topics"),
+        )
     }
 }
 

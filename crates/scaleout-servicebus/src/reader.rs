@@ -297,7 +297,8 @@ impl Reader {
         if subscription.may_exist {
             let removed = timeout(limit, node.entities.remove_subscription(self.stream, &subscription.name));
             let removed = removed.await.unwrap_or_else(|_| {
-                let problem = format!("subscription {} could not be deleted within {limit:?}", subscription.name);
+                let problem =
+                    format!("subscription {} could not be deleted within {limit:?}", subscription.name);
                 Err(Error::new(ErrorKind::Timeout, problem))
             });
             if let Err(error) = removed {

@@ -211,7 +211,10 @@ impl Task {
             }
             before = found;
         }
-        Err(Error::new(ErrorKind::Unavailable, "a topic is deleted and created faster than it can be looked at"))
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            "a topic is deleted and created faster than it can be looked at",
+        ))
     }
 
     fn check_size(&self, outlet: &dyn Outlet) -> Result<(), Error> {

@@ -26,20 +26,22 @@ use fe2o3_amqp::{
     session::{BeginError, SessionHandle},
     types::{
         definitions::{self, ErrorCondition, ReceiverSettleMode, SenderSettleMode},
-        messaging::{Body, Data, Message, MessageId, Outcome, Properties, Source, Target, annotations::OwnedKey},
+        messaging::{
+            Body, Data, Message, MessageId, Outcome, Properties, Source, Target, annotations::OwnedKey,
+        },
         primitives::{Binary, Symbol, Timestamp, Value},
     },
 };
 use fe2o3_amqp_cbs::{client::CbsClient, token::CbsToken};
 use fe2o3_amqp_management::error::{AttachError, Error as ManagementError};
 use futures_util::{FutureExt, future::BoxFuture};
+use rustls::{ClientConfig, pki_types::ServerName};
+use scaleout_core::{Error, ErrorKind};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{sleep, timeout},
 };
-use rustls::{ClientConfig, pki_types::ServerName};
-use scaleout_core::{Error, ErrorKind};
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -375,8 +377,7 @@ impl Outlet for AmqpOutlet {
 
     fn send(&mut self, message: Outgoing) -> BoxFuture<'_, Result<Answer, Failure>> {
         Box::pin(async move {
-            let properties =
-                Properties::builder().message_id(MessageId::String(message.message_id)).build();
+            let properties = Properties::builder().message_id(MessageId::String(message.message_id)).build();
             let body = Data(Binary::from(Vec::from(message.payload)));
             let message = Message::builder().properties(properties).data(body).build();
             match self.sender.send(message).await {
@@ -531,16 +532,12 @@ fn payload(body: Body<Value>) -> Bytes {
 fn set_up(socket: &TcpStream) -> io::Result<()> {
     // Small frames wait for nothing: without it a send stalls for 40 ms now and then.
     socket.set_nodelay(true)?;
-    let keepalive = socket2::TcpKeepalive::new()
-        .with_time(Duration::from_secs(15))
-        .with_interval(Duration::from_secs(5));
+    let keepalive =
+        socket2::TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5));
     socket2::SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }
 
-async fn within<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
+async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     timeout(limit, work).await.unwrap_or(Err(Failure::TimedOut { after: limit }))
 }
 

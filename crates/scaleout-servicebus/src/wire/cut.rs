@@ -51,7 +51,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Cuttable<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Cuttable<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.refuse(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
