@@ -13,7 +13,11 @@ use scaleout_core::{
 };
 use tokio::sync::Notify;
 
-use crate::{config::ServiceBusConfig, node::Node, reader};
+use crate::{
+    config::ServiceBusConfig,
+    node::{Node, Owner},
+    reader,
+};
 
 /// A backplane over topics of Azure Service Bus; a clone is the same connections.
 ///
@@ -21,7 +25,7 @@ use crate::{config::ServiceBusConfig, node::Node, reader};
 /// front page](crate) says what is stored and what is guaranteed.
 #[derive(Clone)]
 pub struct ServiceBusBackplane {
-    node: Arc<Node>,
+    owner: Arc<Owner>,
 }
 
 impl ServiceBusBackplane {
@@ -31,26 +35,30 @@ impl ServiceBusBackplane {
     /// [`Config`](ErrorKind::Config), with every problem of `config` in one line.
     pub fn new(config: ServiceBusConfig) -> Result<Self, Error> {
         config.check()?;
-        Ok(Self { node: Node::new(config)? })
+        Ok(Self { owner: Arc::new(Owner(Node::new(config)?)) })
     }
 
     /// The settings it was made with.
     #[must_use]
     pub fn config(&self) -> &ServiceBusConfig {
-        &self.node.config
+        &self.node().config
     }
 
     /// The name of the subscriptions that this node has on the topics it receives.
     #[must_use]
     pub fn subscription(&self) -> &str {
-        self.node.entities.subscription()
+        self.node().entities.subscription()
+    }
+
+    fn node(&self) -> &Arc<Node> {
+        &self.owner.0
     }
 
     async fn append(&self, stream: StreamIndex, frame: FrameId, payload: Bytes) -> Result<(), Error> {
-        if !self.node.has(stream) {
+        if !self.node().has(stream) {
             return Err(self.no_such(stream));
         }
-        let limit = self.node.config.max_payload_bytes;
+        let limit = self.node().config.max_payload_bytes;
         if payload.len() > limit {
             return Err(Error::from(ErrorKind::PayloadTooLarge { actual: payload.len(), limit }));
         }
@@ -59,14 +67,14 @@ impl ServiceBusBackplane {
             (1.., 0) => return Err(Error::new(ErrorKind::Config, "an empty payload has no frame number")),
             _ => {}
         }
-        if self.node.is_closed() {
+        if self.node().is_closed() {
             return Err(crate::node::closed());
         }
-        self.node.unless_closed(self.node.sends(stream).frame(frame, payload)).await
+        self.node().unless_closed(self.node().sends(stream).frame(frame, payload)).await
     }
 
     fn no_such(&self, stream: StreamIndex) -> Error {
-        let topics = self.node.config.topic_count;
+        let topics = self.node().config.topic_count;
         Error::new(
             ErrorKind::Config,
             format!("there is no stream {stream}: the settings say {topics} topics"),
@@ -76,17 +84,17 @@ impl ServiceBusBackplane {
 
 impl fmt::Debug for ServiceBusBackplane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServiceBusBackplane").field("config", &self.node.config).finish_non_exhaustive()
+        f.debug_struct("ServiceBusBackplane").field("config", &self.node().config).finish_non_exhaustive()
     }
 }
 
 impl Backplane for ServiceBusBackplane {
     fn stream_count(&self) -> NonZeroU16 {
-        self.node.config.topic_count
+        self.node().config.topic_count
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_max_payload_bytes(self.node.config.max_payload_bytes)
+        Capabilities::default().with_max_payload_bytes(self.node().config.max_payload_bytes)
     }
 
     fn send(&self, stream: StreamIndex, frame: FrameId, payload: Bytes) -> BoxFuture<'_, Result<(), Error>> {
@@ -94,12 +102,12 @@ impl Backplane for ServiceBusBackplane {
     }
 
     fn receive(&self, stream: StreamIndex, _start: Start) -> BoxStream<'static, Event> {
-        let node = Arc::clone(&self.node);
+        let node = self.node();
         if node.is_closed() {
             return stream::empty().boxed();
         }
         if !node.has(stream) {
-            let told = Event::Faulted(self.no_such(stream));
+            let (told, node) = (Event::Faulted(self.no_such(stream)), Arc::clone(node));
             // The stream of events ends only at close, so that a caller's mistake is told once and then waits for it.
             let closed = async move { node.closing().await };
             return stream::iter([told]).chain(stream::pending().take_until(closed)).boxed();
@@ -107,11 +115,11 @@ impl Backplane for ServiceBusBackplane {
         let changed = Arc::<Notify>::default();
         let outbox = Outbox::new(Arc::clone(&changed));
         let events = Events::new(Arc::clone(&outbox));
-        self.node.tasks.spawn(reader::run(node, stream, outbox, changed));
+        node.tasks.spawn(reader::run(Arc::clone(&self.owner), stream, outbox, changed));
         events.boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(self.node.close())
+        Box::pin(self.node().close())
     }
 }

@@ -107,6 +107,16 @@ impl Node {
     }
 }
 
+/// Keeps a node going: its tasks end with the last owner, which are backplanes and receptions.
+#[derive(Debug)]
+pub(crate) struct Owner(pub(crate) Arc<Node>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.closing.cancel();
+    }
+}
+
 impl Lane {
     /// The newest epoch of the topic that was seen.
     pub(crate) fn epoch(&self) -> Option<Epoch> {

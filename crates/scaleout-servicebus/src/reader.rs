@@ -13,7 +13,7 @@ use crate::{
     config::Reception,
     course::Course,
     error::Failure,
-    node::Node,
+    node::{Node, Owner},
     wire::{Delivery, Inlet},
 };
 
@@ -24,7 +24,8 @@ const ROOM: u32 = 64;
 const LASTING: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Receives `stream` for a reception until it is dropped or the backplane is closed.
-pub(crate) async fn run(node: Arc<Node>, stream: StreamIndex, outbox: Arc<Outbox>, changed: Arc<Notify>) {
+pub(crate) async fn run(owner: Arc<Owner>, stream: StreamIndex, outbox: Arc<Outbox>, changed: Arc<Notify>) {
+    let node = &owner.0;
     let room = Notify::new();
     let watch = async {
         loop {
@@ -35,7 +36,7 @@ pub(crate) async fn run(node: Arc<Node>, stream: StreamIndex, outbox: Arc<Outbox
             room.notify_one();
         }
     };
-    let mut reader = Reader::new(Arc::clone(&node), stream, Arc::clone(&outbox));
+    let mut reader = Reader::new(Arc::clone(node), stream, Arc::clone(&outbox));
     tokio::select! {
         biased;
         () = node.closing() => {}
