@@ -7,6 +7,8 @@ mod entities;
 #[expect(dead_code, reason = "the nodes that need it come next")]
 mod error;
 #[expect(dead_code, reason = "the nodes that need it come next")]
+mod management;
+#[expect(dead_code, reason = "the nodes that need it come next")]
 mod token;
 
 pub use config::{Protocol, Reception, ServiceBusConfig};
