@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use crate::{
     codec::{Decoder, Encoder, Malformed, Value},
     message::Fields,
+    namespace::Refusal,
 };
 
 use super::frame::{AMQP, write_performative};
@@ -170,6 +171,12 @@ impl Error {
 impl From<Malformed> for Error {
     fn from(malformed: Malformed) -> Self {
         Self::new("amqp:decode-error", malformed.to_string())
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.condition(), refusal.description())
     }
 }
 
