@@ -1,12 +1,18 @@
 #![doc = include_str!("../README.md")]
 
+mod context;
+mod emulator;
 mod faults;
+mod http;
+mod listen;
 mod namespace;
 mod sas;
 mod settings;
 mod signal;
+mod tls;
 
 pub use self::{
+    emulator::{Emulator, EmulatorBuilder, Endpoint},
     faults::{FaultKind, Faults, Figures},
     namespace::{
         Address, Counts, DeadLetter, Delivery, EntityStatus, Entries, FOREVER, Incoming, MessageState, Mode,
