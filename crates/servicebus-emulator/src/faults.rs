@@ -10,8 +10,11 @@ use std::{
 };
 
 pub(crate) use self::orders::{Connection, Event};
-use self::{counters::Counters, orders::Order};
 pub use self::{counters::Figures, schedule::FaultKind};
+use self::{
+    counters::{Counters, Protocol},
+    orders::Order,
+};
 use crate::namespace::{Address, Namespace, Refusal};
 
 /// What can be made to go wrong, and how much of everything there was. Clones are the same.
@@ -176,8 +179,17 @@ impl Faults {
         &self.shared.counters
     }
 
-    /// A connection came. `None`: it is to be closed at once.
+    /// An AMQP connection came. `None`: it is to be closed at once.
     pub(crate) fn connect(&self) -> Option<Connection> {
+        self.join(Protocol::Amqp)
+    }
+
+    /// As [`connect`](Self::connect), for HTTP.
+    pub(crate) fn connect_http(&self) -> Option<Connection> {
+        self.join(Protocol::Http)
+    }
+
+    fn join(&self, protocol: Protocol) -> Option<Connection> {
         let mut state = self.state();
         if state.refuses_connections {
             return None;
@@ -185,7 +197,7 @@ impl Faults {
         let order = Arc::<Order>::default();
         state.connections.push(Arc::clone(&order));
         drop(state);
-        Some(Connection::new(self.clone(), order))
+        Some(Connection::new(self.clone(), order, protocol))
     }
 
     fn disconnect(&self, order: &Arc<Order>) {

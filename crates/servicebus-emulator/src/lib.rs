@@ -2,14 +2,20 @@
 
 mod amqp;
 pub mod codec;
+mod context;
+mod emulator;
 mod faults;
+mod http;
+mod listen;
 pub mod message;
 mod namespace;
 mod sas;
 mod settings;
 mod signal;
+mod tls;
 
 pub use self::{
+    emulator::{Emulator, EmulatorBuilder, Endpoint},
     faults::{FaultKind, Faults, Figures},
     namespace::{
         Address, Counts, DeadLetter, Delivery, EntityStatus, Entries, FOREVER, Incoming, MessageState, Mode,

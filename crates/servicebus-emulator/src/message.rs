@@ -435,13 +435,6 @@ impl Fields {
         })
     }
 
-    pub(crate) fn ulong(&mut self) -> Result<Option<u64>, Malformed> {
-        self.typed(|value| match value {
-            Value::Ulong(value) => Some(value),
-            _ => None,
-        })
-    }
-
     pub(crate) fn timestamp(&mut self) -> Result<Option<i64>, Malformed> {
         self.typed(|value| match value {
             Value::Timestamp(value) => Some(value),

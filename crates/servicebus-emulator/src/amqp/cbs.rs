@@ -44,7 +44,8 @@ impl Claims {
         if operation != "put-token" {
             return Err(Refusal::Invalid(format!("$cbs knows put-token, and not '{operation}'.")));
         }
-        let audience = property("name").ok_or_else(|| Refusal::Invalid("The audience is missing.".to_owned()))?;
+        let audience =
+            property("name").ok_or_else(|| Refusal::Invalid("The audience is missing.".to_owned()))?;
         let token = match &request.body {
             Body::Value(value) => value.as_str(),
             _ => None,

@@ -75,9 +75,7 @@ fn with_reason(bare: Bytes, why: &DeadLetter) -> Option<Bytes> {
     // What was checked no further than sections go when it was sent may not be readable.
     let mut message = Message::decode(bare).ok()?;
     let properties = &mut message.application_properties;
-    for (key, text) in
-        [("DeadLetterReason", &why.reason), ("DeadLetterErrorDescription", &why.description)]
-    {
+    for (key, text) in [("DeadLetterReason", &why.reason), ("DeadLetterErrorDescription", &why.description)] {
         if let Some(text) = text {
             properties.retain(|(name, _)| name.as_str() != Some(key));
             properties.push((key.into(), Value::String(text.clone())));

@@ -95,7 +95,12 @@ mod tests {
 
     #[test]
     fn lengths_that_cannot_be_are_refused() {
-        for bytes in [[0, 0, 0, 7, 2, 0, 0, 0], [0, 0, 0, 8, 1, 0, 0, 0], [0, 0, 0, 8, 3, 0, 0, 0], [1, 0, 0, 0, 2, 0, 0, 0]] {
+        for bytes in [
+            [0, 0, 0, 7, 2, 0, 0, 0],
+            [0, 0, 0, 8, 1, 0, 0, 0],
+            [0, 0, 0, 8, 3, 0, 0, 0],
+            [1, 0, 0, 0, 2, 0, 0, 0],
+        ] {
             assert!(Frame::take(&mut bytes.as_slice().into(), 65_536).is_err(), "{bytes:?}");
         }
     }

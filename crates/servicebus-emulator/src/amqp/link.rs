@@ -134,7 +134,10 @@ impl Inbound {
 
     fn begin(&mut self, transfer: &Transfer) -> Result<Partial, Error> {
         let Some(delivery_id) = transfer.delivery_id else {
-            return Err(Error::new("amqp:invalid-field", "the first transfer of a delivery has no delivery-id"));
+            return Err(Error::new(
+                "amqp:invalid-field",
+                "the first transfer of a delivery has no delivery-id",
+            ));
         };
         let Some(credit) = self.credit.checked_sub(1) else {
             return Err(Error::new("amqp:link:transfer-limit-exceeded", "the link has no credit"));
@@ -161,8 +164,9 @@ impl Inbound {
 
 /// The error for a message of so many bytes.
 pub(super) fn too_large(actual: usize, limit: usize) -> Error {
-    let description =
-        format!("The received message (size: {actual} bytes) exceeds the limit ({limit} bytes) currently allowed on the link.");
+    let description = format!(
+        "The received message (size: {actual} bytes) exceeds the limit ({limit} bytes) currently allowed on the link."
+    );
     Error::new("amqp:link:message-size-exceeded", description)
 }
 
@@ -229,7 +233,14 @@ impl Outbound {
     }
 
     /// Starts to send a message, for which there must be credit and a frame in the window.
-    pub(super) fn send(&mut self, head: TransferHead, front: &[u8], back: &[u8], window: &mut Window, wire: &mut Wire) {
+    pub(super) fn send(
+        &mut self,
+        head: TransferHead,
+        front: &[u8],
+        back: &[u8],
+        window: &mut Window,
+        wire: &mut Wire,
+    ) {
         self.credit -= 1;
         self.delivery_count = self.delivery_count.wrapping_add(1);
         window.next_delivery_id = window.next_delivery_id.wrapping_add(1);

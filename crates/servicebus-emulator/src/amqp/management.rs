@@ -61,16 +61,14 @@ impl Answer {
 
 impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
-        Self {
-            condition: Some(refusal.condition()),
-            ..Self::new(refusal.status(), &refusal.description())
-        }
+        Self { condition: Some(refusal.condition()), ..Self::new(refusal.status(), &refusal.description()) }
     }
 }
 
 /// Does what a request says to an entity.
 pub(super) fn answer(namespace: &Namespace, entity: &str, request: &Message) -> Answer {
-    let operation = request.application_property("operation").and_then(|value| value.as_str()).unwrap_or_default();
+    let operation =
+        request.application_property("operation").and_then(|value| value.as_str()).unwrap_or_default();
     let body = match &request.body {
         Body::Value(body) => body,
         _ => &Value::Null,

@@ -90,7 +90,6 @@ pub(super) struct Attach {
     pub(super) source: Value,
     pub(super) target: Value,
     pub(super) initial_delivery_count: u32,
-    pub(super) max_message_size: u64,
 }
 
 #[derive(Debug, Default)]
@@ -140,9 +139,16 @@ pub(super) enum State {
     Received,
     Accepted,
     /// With the information of the error, where Service Bus' clients put the reason of a dead letter.
-    Rejected { condition: String, description: String, info: Value },
+    Rejected {
+        condition: String,
+        description: String,
+        info: Value,
+    },
     Released,
-    Modified { delivery_failed: bool, undeliverable_here: bool },
+    Modified {
+        delivery_failed: bool,
+        undeliverable_here: bool,
+    },
     /// Of transactions, or of nothing that is known.
     Other,
 }
@@ -247,7 +253,6 @@ impl Attach {
             target,
             // The standard wants it of senders; some of Service Bus' clients leave it out.
             initial_delivery_count: fields.uint()?.unwrap_or(0),
-            max_message_size: fields.ulong()?.unwrap_or(0),
         })
     }
 }
@@ -327,7 +332,8 @@ impl Detach {
 
 impl State {
     fn read(state: Value) -> Result<Self, Malformed> {
-        let (code, mut fields) = described_list(state).ok_or(Malformed("the state of a delivery is a list"))?;
+        let (code, mut fields) =
+            described_list(state).ok_or(Malformed("the state of a delivery is a list"))?;
         Ok(match code {
             Some(RECEIVED) => Self::Received,
             Some(ACCEPTED) => Self::Accepted,
@@ -336,7 +342,8 @@ impl State {
                     Some((_, mut error)) => (error.text()?, error.text()?, error.value()),
                     None => (None, None, Value::Null),
                 };
-                let (condition, description) = (condition.unwrap_or_default(), description.unwrap_or_default());
+                let (condition, description) =
+                    (condition.unwrap_or_default(), description.unwrap_or_default());
                 Self::Rejected { condition, description, info }
             }
             Some(RELEASED) => Self::Released,
@@ -365,9 +372,7 @@ pub(super) fn described_list(value: Value) -> Option<(Option<u64>, Fields)> {
     let (descriptor, Value::List(fields)) = *described else { return None };
     let code = match descriptor {
         Value::Ulong(code) => Some(code),
-        Value::Symbol(name) => {
-            NAMES.iter().find(|(known, _)| *known == name.as_str()).map(|(_, code)| *code)
-        }
+        Value::Symbol(name) => NAMES.iter().find(|(known, _)| *known == name.as_str()).map(|(_, code)| *code),
         _ => None,
     };
     Some((code, Fields::new(fields)))
@@ -400,7 +405,9 @@ mod tests {
 
     #[test]
     fn what_is_no_performative_is_refused() {
-        for body in [b"".as_slice(), b"\x00", b"\x00\x53\x10\x40", b"\x00\x53\x10\x45", b"\x00\x53\x99\x45", b"\x45"] {
+        for body in
+            [b"".as_slice(), b"\x00", b"\x00\x53\x10\x40", b"\x00\x53\x10\x45", b"\x00\x53\x99\x45", b"\x45"]
+        {
             assert!(Performative::decode(Bytes::copy_from_slice(body)).is_err(), "{body:?}");
         }
     }

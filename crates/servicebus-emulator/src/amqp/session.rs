@@ -182,7 +182,9 @@ impl Session {
         self.ready = true;
         let idle = cx.namespace.settings().link_idle;
         self.detach_where(cx, |link, cx| match &link.kind {
-            Kind::Publisher(_) if cx.now.duration_since(link.last_used) >= idle => Some(idle_timer("publisher", &link.address)),
+            Kind::Publisher(_) if cx.now.duration_since(link.last_used) >= idle => {
+                Some(idle_timer("publisher", &link.address))
+            }
             Kind::Consumer(consumer) => match consumer.receiver.ended() {
                 Some(refusal) => Some(refusal.into()),
                 None if consumer.outbound.credit > 0 => None,

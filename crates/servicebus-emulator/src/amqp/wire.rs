@@ -104,7 +104,14 @@ impl Wire {
     }
 
     /// A frame with a part of a message, which is `front` and `back`.
-    pub(super) fn transfer(&mut self, head: TransferHead, first: bool, more: bool, front: &[u8], back: &[u8]) {
+    pub(super) fn transfer(
+        &mut self,
+        head: TransferHead,
+        first: bool,
+        more: bool,
+        front: &[u8],
+        back: &[u8],
+    ) {
         write_frame(&mut self.out, AMQP, head.channel, |out| {
             let mut encoder = Encoder::new(out);
             encoder.descriptor(TRANSFER);

@@ -12,6 +12,8 @@ pub struct Figures {
     pub connections: u64,
     /// AMQP connections that were ever made.
     pub connections_made: u64,
+    /// HTTP connections that are open; those are not counted that only control the emulator.
+    pub http_connections: u64,
     /// Links that are attached.
     pub links: u64,
     /// Links that were ever attached.
@@ -26,11 +28,19 @@ pub struct Figures {
     pub management_calls: u64,
 }
 
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Amqp,
+    Http,
+}
+
 /// What [`Figures`] are made of.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     connections: AtomicU64,
     connections_made: AtomicU64,
+    http_connections: AtomicU64,
     links: AtomicU64,
     attaches: AtomicU64,
     sends: AtomicU64,
@@ -45,6 +55,7 @@ impl Counters {
         Figures {
             connections: load(&self.connections),
             connections_made: load(&self.connections_made),
+            http_connections: load(&self.http_connections),
             links: load(&self.links),
             attaches: load(&self.attaches),
             sends: load(&self.sends),
@@ -54,13 +65,23 @@ impl Counters {
         }
     }
 
-    pub(super) fn connected(&self) {
-        self.connections.fetch_add(1, Ordering::Relaxed);
-        self.connections_made.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn connected(&self, protocol: Protocol) {
+        match protocol {
+            Protocol::Amqp => {
+                self.connections.fetch_add(1, Ordering::Relaxed);
+                self.connections_made.fetch_add(1, Ordering::Relaxed);
+            }
+            Protocol::Http => {
+                self.http_connections.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 
-    pub(super) fn disconnected(&self) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
+    pub(super) fn disconnected(&self, protocol: Protocol) {
+        match protocol {
+            Protocol::Amqp => self.connections.fetch_sub(1, Ordering::Relaxed),
+            Protocol::Http => self.http_connections.fetch_sub(1, Ordering::Relaxed),
+        };
     }
 
     pub(crate) fn attached(&self) {

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::Faults;
+use super::{Faults, counters::Protocol};
 use crate::{
     namespace::{Address, path_of},
     signal::Signal,
@@ -77,12 +77,13 @@ impl Order {
 pub(crate) struct Connection {
     faults: Faults,
     order: Arc<Order>,
+    protocol: Protocol,
 }
 
 impl Connection {
-    pub(super) fn new(faults: Faults, order: Arc<Order>) -> Self {
-        faults.counters().connected();
-        Self { faults, order }
+    pub(super) fn new(faults: Faults, order: Arc<Order>, protocol: Protocol) -> Self {
+        faults.counters().connected(protocol);
+        Self { faults, order, protocol }
     }
 
     /// Waits for what is to be done; while frozen, only for `Kill`.
@@ -141,6 +142,6 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.faults.disconnect(&self.order);
-        self.faults.counters().disconnected();
+        self.faults.counters().disconnected(self.protocol);
     }
 }

@@ -107,7 +107,9 @@ impl State {
                     }
                 }
                 Ok(None) => break,
-                Err(malformed) => self.end(&Error::new("amqp:connection:framing-error", malformed.to_string())),
+                Err(malformed) => {
+                    self.end(&Error::new("amqp:connection:framing-error", malformed.to_string()))
+                }
             }
         }
         for session in self.sessions.values_mut().flatten() {
@@ -119,7 +121,10 @@ impl State {
     pub(super) fn has_more(&self, input: &BytesMut) -> bool {
         let Some(length) = input.first_chunk::<4>() else { return false };
         let length = u32::from_be_bytes(*length) as usize;
-        self.phase != Phase::Over && !self.cut && (length <= input.len() || length > MAX_FRAME as usize) && input.len() >= HEADER
+        self.phase != Phase::Over
+            && !self.cut
+            && (length <= input.len() || length > MAX_FRAME as usize)
+            && input.len() >= HEADER
     }
 
     /// Sends what sessions have, in turn.
@@ -190,7 +195,8 @@ impl State {
         for session in sessions.values_mut().flatten() {
             match event {
                 Event::Detach { .. } => session.detach_where(&mut cx, |link, _| {
-                    let description = "The link is force detached. Code: RenewToken. Details: Detach origin: the emulator.";
+                    let description =
+                        "The link is force detached. Code: RenewToken. Details: Detach origin: the emulator.";
                     let is_meant = link.kind.is_of_entity() && event.detaches(&link.address);
                     is_meant.then(|| Error::new("amqp:link:detach-forced", description))
                 }),
@@ -218,7 +224,9 @@ impl State {
             self.wire.heartbeat();
         }
         // Twice what it was told: the standard wants some leniency.
-        if now.duration_since(self.last_read) > self.namespace.settings().idle_time_out * 2 && !self.wire.is_full() {
+        if now.duration_since(self.last_read) > self.namespace.settings().idle_time_out * 2
+            && !self.wire.is_full()
+        {
             let description = "The connection was inactive for longer than its idle-time-out.";
             self.end(&Error::new("amqp:resource-limit-exceeded", description));
         }
@@ -328,7 +336,9 @@ impl State {
                 session.detach(&detach, &mut cx);
                 Ok(None)
             }
-            Performative::Open(_) | Performative::Begin(_) | Performative::End | Performative::Close => Ok(None),
+            Performative::Open(_) | Performative::Begin(_) | Performative::End | Performative::Close => {
+                Ok(None)
+            }
         };
         match done {
             Ok(None) => (),
@@ -374,7 +384,8 @@ impl State {
                 if self.claims.allow(&self.namespace, Right::Listen, entity) {
                     management::answer(&self.namespace, entity, request)
                 } else {
-                    let what = format!("Unauthorized access. 'Listen' claim is required. Resource: '{entity}'.");
+                    let what =
+                        format!("Unauthorized access. 'Listen' claim is required. Resource: '{entity}'.");
                     Answer::from(Refusal::Unauthorized(what))
                 }
             }
@@ -390,7 +401,12 @@ impl State {
         tracing::debug!(condition = error.condition, error.description, "closed a connection");
         if self.phase == Phase::New {
             // An error has its place in a close, which comes after an open.
-            self.open(&Open { container: String::new(), max_frame: MAX_FRAME, channel_max: 0, idle_time_out: None });
+            self.open(&Open {
+                container: String::new(),
+                max_frame: MAX_FRAME,
+                channel_max: 0,
+                idle_time_out: None,
+            });
         }
         for session in self.sessions.values_mut().flatten() {
             session.flush(&mut self.wire);

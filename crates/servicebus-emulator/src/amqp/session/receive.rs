@@ -62,7 +62,11 @@ impl Session {
                 return Ok(None);
             }
         };
-        let low = self.links.get_mut(&handle).and_then(|link| link.kind.inbound_mut()).is_some_and(|inbound| inbound.replenish());
+        let low = self
+            .links
+            .get_mut(&handle)
+            .and_then(|link| link.kind.inbound_mut())
+            .is_some_and(|inbound| inbound.replenish());
         if low {
             self.flush(cx.wire);
             self.write_flow(Some(handle), cx.wire);

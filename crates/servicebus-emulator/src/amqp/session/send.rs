@@ -56,7 +56,8 @@ impl Session {
     ) -> bool {
         let found = self.links.iter_mut().find_map(|(handle, link)| match &mut link.kind {
             Kind::Replies(replies)
-                if replies.node == *node && (reply_to.is_none() || replies.reply_to.as_deref() == reply_to) =>
+                if replies.node == *node
+                    && (reply_to.is_none() || replies.reply_to.as_deref() == reply_to) =>
             {
                 Some((*handle, replies))
             }
