@@ -19,6 +19,8 @@ pub struct Settings {
     /// Credits per second; one for each message sent, for each subscription that it goes to, and for each received, ten for
     /// a management call. `None`, the default: never throttled. The Standard tier has 1,000.
     pub throttle_credits_per_second: Option<u64>,
+    /// Whether everything that topics took is kept for tests to look at, without bounds: not.
+    pub keep_log: bool,
 }
 
 impl Default for Settings {
@@ -30,6 +32,7 @@ impl Default for Settings {
             max_topic_bytes: None,
             link_idle: Duration::from_secs(600),
             throttle_credits_per_second: None,
+            keep_log: false,
         }
     }
 }
