@@ -8,6 +8,8 @@ mod entities;
 mod error;
 #[expect(dead_code, reason = "the nodes that need it come next")]
 mod management;
+#[cfg(test)]
+mod test_server;
 #[expect(dead_code, reason = "the nodes that need it come next")]
 mod token;
 
