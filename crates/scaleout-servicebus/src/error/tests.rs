@@ -64,10 +64,7 @@ fn each_failure_has_a_kind() {
         (amqp("amqp:link:message-size-exceeded"), ErrorKind::Config),
         (amqp("amqp:not-allowed"), ErrorKind::Unsupported),
         (amqp("amqp:link:detach-forced"), ErrorKind::Unavailable),
-        (
-            Failure::TooLarge { actual: 2, limit: 1 },
-            ErrorKind::PayloadTooLarge { actual: 2, limit: 1 },
-        ),
+        (Failure::TooLarge { actual: 2, limit: 1 }, ErrorKind::PayloadTooLarge { actual: 2, limit: 1 }),
         (Failure::Closed, ErrorKind::Unavailable),
         (Failure::Foreign("HTML".into()), ErrorKind::Unsupported),
         (Failure::Settings(ErrorKind::Config.into()), ErrorKind::Config),
@@ -122,7 +119,10 @@ fn a_missing_entity_names_the_commands_that_make_it_where_a_node_may_not() {
     assert_eq!(missing.kind(), ErrorKind::Config);
     let text = missing.to_string();
     assert!(text.contains("topic scaleout-chat-3 is not there"), "{text}");
-    assert!(text.contains("az servicebus topic create -n scaleout-chat-<0 to 4> --namespace-name prod"), "{text}");
+    assert!(
+        text.contains("az servicebus topic create -n scaleout-chat-<0 to 4> --namespace-name prod"),
+        "{text}"
+    );
     assert!(text.contains("subscription create -n web-1"), "{text}");
     assert_eq!(amqp("amqp:not-found").into_error("attaching", &config).kind(), ErrorKind::Config);
 }

@@ -321,7 +321,8 @@ async fn a_token_that_is_no_header_is_refused_before_it_is_sent() {
 
 #[tokio::test]
 async fn a_key_that_is_refused_is_not_tried_again() {
-    let (server, management) = server([refusal(401, "SubCode=40103: Invalid authorization token signature")]).await;
+    let (server, management) =
+        server([refusal(401, "SubCode=40103: Invalid authorization token signature")]).await;
     let failure = management.topic("t").await.unwrap_err();
     let error = failure.into_error("looking for topic t", &server.config());
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
