@@ -2,9 +2,12 @@
 
 mod names;
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use scaleout_core::{Backoff, Epoch, Error, ErrorKind, StreamIndex};
@@ -38,9 +41,8 @@ struct Topic {
     name: String,
     /// As it was last found.
     found: Mutex<Option<TopicInfo>>,
-    /// Whether a request to create this node's subscription may have been carried out without anybody having learned
-    /// of it.
-    may_be_new: AtomicBool,
+    /// Subscriptions whose creation may have been carried out without anybody having learned of it.
+    may_be_new: Mutex<HashSet<String>>,
 }
 
 impl Entities {
@@ -53,7 +55,7 @@ impl Entities {
         let topic = |index| Topic {
             name: names::topic(&config, StreamIndex(index)),
             found: Mutex::default(),
-            may_be_new: AtomicBool::new(false),
+            may_be_new: Mutex::default(),
         };
         Ok(Self {
             topics: (0..config.topic_count.get()).map(topic).collect(),
@@ -119,7 +121,7 @@ impl Entities {
         })
     }
 
-    /// Creates this node's subscription on the stream's topic if it is missing; `true` if it was, or may have been.
+    /// Creates a subscription of this node on the stream's topic if it is missing; `true` if it was, or may have been.
     ///
     /// # Errors
     /// [`Config`](ErrorKind::Config) where no subscription is configured and none may be created, or it is disabled;
@@ -127,43 +129,43 @@ impl Entities {
     ///
     /// # Cancel safety
     /// It may have been created; the next call answers `true` then.
-    pub(crate) async fn ensure_subscription(&self, stream: StreamIndex) -> Result<bool, Error> {
-        let Some(management) = &self.management else { return self.require_subscription() };
+    pub(crate) async fn ensure_subscription(&self, stream: StreamIndex, name: &str) -> Result<bool, Error> {
+        let Some(management) = &self.management else { return require_subscription(name) };
         let topic = self.of(stream)?;
-        let name = &self.subscription;
         let spec = self.subscription_spec();
         let doing = format!("creating subscription {name} of topic {}", topic.name);
-        let created = self
+        let is_new = self
             .retried(&doing, || async {
-                let uncertain = topic.may_be_new.swap(true, Ordering::Relaxed);
+                let was_unsure = !topic.may_be_new().insert(name.to_owned());
                 let created = management.create_subscription(&topic.name, name, &spec).await;
                 // What was refused is not there; any other failure may have come after the deed.
-                if created.as_ref().is_err_and(is_refusal) {
-                    topic.may_be_new.store(uncertain, Ordering::Relaxed);
+                if !was_unsure && created.as_ref().is_err_and(is_refusal) {
+                    topic.may_be_new().remove(name);
                 }
-                created.map(|created| created == Created::New || uncertain)
+                created.map(|created| created == Created::New || was_unsure)
             })
             .await?;
-        topic.may_be_new.store(false, Ordering::Relaxed);
-        if !created {
-            self.look_at_subscription(management, topic).await?;
+        topic.may_be_new().remove(name);
+        if !is_new {
+            self.look_at_subscription(management, &topic.name, name).await?;
         }
-        Ok(created)
+        Ok(is_new)
     }
 
-    /// Deletes this node's subscription on the stream's topic, unless it is a configured one.
+    /// Deletes a subscription of this node on the stream's topic, unless it is a configured one.
     ///
     /// # Errors
     /// As of requests; what is not there is no error.
     ///
     /// # Cancel safety
     /// It may have been deleted.
-    pub(crate) async fn remove_subscription(&self, stream: StreamIndex) -> Result<(), Error> {
+    pub(crate) async fn remove_subscription(&self, stream: StreamIndex, name: &str) -> Result<(), Error> {
         let Some(management) = &self.management else { return Ok(()) };
-        let topic = &self.of(stream)?.name;
-        let name = &self.subscription;
-        let doing = format!("deleting subscription {name} of topic {topic}");
-        self.retried(&doing, || management.delete_subscription(topic, name)).await.map(drop)
+        let topic = self.of(stream)?;
+        let doing = format!("deleting subscription {name} of topic {}", topic.name);
+        self.retried(&doing, || management.delete_subscription(&topic.name, name)).await?;
+        topic.may_be_new().remove(name);
+        Ok(())
     }
 
     /// The name of the stream's topic; empty where there is no such stream.
@@ -174,6 +176,11 @@ impl Entities {
     /// The name of this node's subscription, the same on every topic; empty where none is configured nor created.
     pub(crate) fn subscription(&self) -> &str {
         &self.subscription
+    }
+
+    /// A name for one more subscription of this node.
+    pub(crate) fn another_subscription(&self) -> String {
+        names::new_subscription(&self.config)
     }
 
     /// The stream's topic as [`epoch`](Self::epoch) found it last.
@@ -232,10 +239,14 @@ impl Entities {
     }
 
     /// What is there already may still be of no use.
-    async fn look_at_subscription(&self, management: &Management, topic: &Topic) -> Result<(), Error> {
-        let name = &self.subscription;
-        let doing = format!("looking for subscription {name} of topic {}", topic.name);
-        let found = self.retried(&doing, || management.subscription(&topic.name, name)).await?;
+    async fn look_at_subscription(
+        &self,
+        management: &Management,
+        topic: &str,
+        name: &str,
+    ) -> Result<(), Error> {
+        let doing = format!("looking for subscription {name} of topic {topic}");
+        let found = self.retried(&doing, || management.subscription(topic, name)).await?;
         match found.map(|found| found.status) {
             None => Err(Error::new(
                 ErrorKind::Unavailable,
@@ -275,18 +286,6 @@ impl Entities {
             );
         }
         Ok(())
-    }
-
-    /// Without the right to create one, a subscription must be configured.
-    fn require_subscription(&self) -> Result<bool, Error> {
-        if self.subscription.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "subscription is missing: with create_entities=false a node that receives needs one of its own on every \
-                 topic, and its name in subscription",
-            ));
-        }
-        Ok(false)
     }
 
     fn of(&self, stream: StreamIndex) -> Result<&Topic, Error> {
@@ -342,9 +341,25 @@ impl Entities {
 }
 
 impl Topic {
+    fn may_be_new(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.may_be_new.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn put_found(&self, found: Option<TopicInfo>) {
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
     }
+}
+
+/// Without the right to create one, a subscription must be configured.
+fn require_subscription(name: &str) -> Result<bool, Error> {
+    if name.is_empty() {
+        return Err(Error::new(
+            ErrorKind::Config,
+            "subscription is missing: with create_entities=false a node that receives needs one of its own on every topic, \
+             and its name in subscription",
+        ));
+    }
+    Ok(false)
 }
 
 /// Whether Service Bus itself may answer otherwise in a moment. A connection that cannot be made is left to whoever asks.

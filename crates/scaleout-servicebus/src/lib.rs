@@ -1,18 +1,20 @@
 #![doc = include_str!("../README.md")]
 
-#[expect(dead_code, reason = "the nodes that need it come next")]
+mod backplane;
 mod config;
-#[expect(dead_code, reason = "the nodes that need it come next")]
+mod course;
 mod entities;
-#[expect(dead_code, reason = "the nodes that need it come next")]
 mod error;
-#[expect(dead_code, reason = "the nodes that need it come next")]
 mod management;
+mod node;
+mod reader;
+mod sender;
 #[cfg(test)]
 mod test_server;
-#[expect(dead_code, reason = "the nodes that need it come next")]
 mod token;
+mod wire;
 
+pub use backplane::ServiceBusBackplane;
 pub use config::{Protocol, Reception, ServiceBusConfig};
 pub use scaleout_core::provider::Secret;
 pub use token::{AccessToken, Credential, TokenProvider};
