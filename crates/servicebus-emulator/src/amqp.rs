@@ -1,0 +1,6 @@
+//! The AMQP side.
+
+mod frame;
+mod link;
+mod performative;
+mod wire;
