@@ -2,12 +2,9 @@
 
 mod names;
 
-use std::{
-    collections::HashSet,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
 use scaleout_core::{Backoff, Epoch, Error, ErrorKind, StreamIndex};
@@ -41,8 +38,6 @@ struct Topic {
     name: String,
     /// As it was last found.
     found: Mutex<Option<TopicInfo>>,
-    /// Subscriptions whose creation may have been carried out without anybody having learned of it.
-    may_be_new: Mutex<HashSet<String>>,
 }
 
 impl Entities {
@@ -55,7 +50,6 @@ impl Entities {
         let topic = |index| Topic {
             name: names::topic(&config, StreamIndex(index)),
             found: Mutex::default(),
-            may_be_new: Mutex::default(),
         };
         Ok(Self {
             topics: (0..config.topic_count.get()).map(topic).collect(),
@@ -123,33 +117,40 @@ impl Entities {
 
     /// Creates a subscription of this node on the stream's topic if it is missing; `true` if it was, or may have been.
     ///
+    /// `may_be_new` says whether an earlier request may have created it without anybody having learned of it.
+    ///
     /// # Errors
     /// [`Config`](ErrorKind::Config) where no subscription is configured and none may be created, or it is disabled;
     /// [`Unavailable`](ErrorKind::Unavailable) where the topic is missing; others as of requests.
     ///
     /// # Cancel safety
     /// It may have been created; the next call answers `true` then.
-    pub(crate) async fn ensure_subscription(&self, stream: StreamIndex, name: &str) -> Result<bool, Error> {
-        let Some(management) = &self.management else { return require_subscription(name) };
+    pub(crate) async fn ensure_subscription(
+        &self,
+        stream: StreamIndex,
+        name: &str,
+        may_be_new: &AtomicBool,
+    ) -> Result<bool, Error> {
+        let Some(management) = &self.management else { return self.require_subscription() };
         let topic = self.of(stream)?;
         let spec = self.subscription_spec();
         let doing = format!("creating subscription {name} of topic {}", topic.name);
-        let is_new = self
+        let created = self
             .retried(&doing, || async {
-                let was_unsure = !topic.may_be_new().insert(name.to_owned());
+                let uncertain = may_be_new.swap(true, Ordering::Relaxed);
                 let created = management.create_subscription(&topic.name, name, &spec).await;
                 // What was refused is not there; any other failure may have come after the deed.
-                if !was_unsure && created.as_ref().is_err_and(is_refusal) {
-                    topic.may_be_new().remove(name);
+                if created.as_ref().is_err_and(is_refusal) {
+                    may_be_new.store(uncertain, Ordering::Relaxed);
                 }
-                created.map(|created| created == Created::New || was_unsure)
+                created.map(|created| created == Created::New || uncertain)
             })
             .await?;
-        topic.may_be_new().remove(name);
-        if !is_new {
-            self.look_at_subscription(management, &topic.name, name).await?;
+        may_be_new.store(false, Ordering::Relaxed);
+        if !created {
+            self.look_at_subscription(management, topic, name).await?;
         }
-        Ok(is_new)
+        Ok(created)
     }
 
     /// Deletes a subscription of this node on the stream's topic, unless it is a configured one.
@@ -161,11 +162,9 @@ impl Entities {
     /// It may have been deleted.
     pub(crate) async fn remove_subscription(&self, stream: StreamIndex, name: &str) -> Result<(), Error> {
         let Some(management) = &self.management else { return Ok(()) };
-        let topic = self.of(stream)?;
-        let doing = format!("deleting subscription {name} of topic {}", topic.name);
-        self.retried(&doing, || management.delete_subscription(&topic.name, name)).await?;
-        topic.may_be_new().remove(name);
-        Ok(())
+        let topic = &self.of(stream)?.name;
+        let doing = format!("deleting subscription {name} of topic {topic}");
+        self.retried(&doing, || management.delete_subscription(topic, name)).await.map(drop)
     }
 
     /// The name of the stream's topic; empty where there is no such stream.
@@ -180,7 +179,7 @@ impl Entities {
 
     /// A name for one more subscription of this node.
     pub(crate) fn another_subscription(&self) -> String {
-        names::new_subscription(&self.config)
+        names::subscription(&self.config)
     }
 
     /// The stream's topic as [`epoch`](Self::epoch) found it last.
@@ -242,11 +241,11 @@ impl Entities {
     async fn look_at_subscription(
         &self,
         management: &Management,
-        topic: &str,
+        topic: &Topic,
         name: &str,
     ) -> Result<(), Error> {
-        let doing = format!("looking for subscription {name} of topic {topic}");
-        let found = self.retried(&doing, || management.subscription(topic, name)).await?;
+        let doing = format!("looking for subscription {name} of topic {}", topic.name);
+        let found = self.retried(&doing, || management.subscription(&topic.name, name)).await?;
         match found.map(|found| found.status) {
             None => Err(Error::new(
                 ErrorKind::Unavailable,
@@ -286,6 +285,18 @@ impl Entities {
             );
         }
         Ok(())
+    }
+
+    /// Without the right to create one, a subscription must be configured.
+    fn require_subscription(&self) -> Result<bool, Error> {
+        if self.subscription.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "subscription is missing: with create_entities=false a node that receives needs one of its own on every \
+                 topic, and its name in subscription",
+            ));
+        }
+        Ok(false)
     }
 
     fn of(&self, stream: StreamIndex) -> Result<&Topic, Error> {
@@ -341,25 +352,9 @@ impl Entities {
 }
 
 impl Topic {
-    fn may_be_new(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.may_be_new.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn put_found(&self, found: Option<TopicInfo>) {
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
     }
-}
-
-/// Without the right to create one, a subscription must be configured.
-fn require_subscription(name: &str) -> Result<bool, Error> {
-    if name.is_empty() {
-        return Err(Error::new(
-            ErrorKind::Config,
-            "subscription is missing: with create_entities=false a node that receives needs one of its own on every topic, \
-             and its name in subscription",
-        ));
-    }
-    Ok(false)
 }
 
 /// Whether Service Bus itself may answer otherwise in a moment. A connection that cannot be made is left to whoever asks.

@@ -26,15 +26,9 @@ pub(super) fn index(rest: &str) -> Option<usize> {
 
 /// The name of this node's subscriptions: the configured one, or a new one; empty where neither is there.
 pub(super) fn subscription(config: &ServiceBusConfig) -> String {
-    if config.create_entities {
-        new_subscription(config)
-    } else {
-        config.subscription.clone().unwrap_or_default()
+    if !config.create_entities {
+        return config.subscription.clone().unwrap_or_default();
     }
-}
-
-/// A new name for a subscription.
-pub(super) fn new_subscription(config: &ServiceBusConfig) -> String {
     let label = config.node_label.clone().or_else(host_name).unwrap_or_default();
     let (high, low) = Uuid::new_v4().as_u64_pair();
     // A few bits of either half are the same in all of them, but not of both.
