@@ -2,9 +2,12 @@
 
 mod names;
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use scaleout_core::{Backoff, Epoch, Error, ErrorKind, StreamIndex};
@@ -36,8 +39,8 @@ pub(crate) struct Entities {
 #[derive(Debug)]
 struct Topic {
     name: String,
-    /// As it was last found.
-    found: Mutex<Option<TopicInfo>>,
+    /// For how long it recognises a message that is sent again, as it was last found.
+    duplicate_window: Mutex<Option<Duration>>,
 }
 
 impl Entities {
@@ -49,7 +52,7 @@ impl Entities {
         let management = if config.create_entities { Some(Management::new(&config, tokens)?) } else { None };
         let topic = |index| Topic {
             name: names::topic(&config, StreamIndex(index)),
-            found: Mutex::default(),
+            duplicate_window: Mutex::default(),
         };
         Ok(Self {
             topics: (0..config.topic_count.get()).map(topic).collect(),
@@ -85,9 +88,10 @@ impl Entities {
         let found = self
             .retried(&format!("looking for topic {}", topic.name), || management.topic(&topic.name))
             .await?;
-        topic.put_found(found.clone());
         let Some(info) = found else { return Ok(None) };
         self.accept(&info)?;
+        let window = info.duplicate_window.filter(|_| info.detects_duplicates);
+        *topic.duplicate_window.lock().unwrap_or_else(PoisonError::into_inner) = window;
         Ok(Some(Epoch(info.created_at_micros)))
     }
 
@@ -182,9 +186,14 @@ impl Entities {
         names::subscription(&self.config)
     }
 
-    /// The stream's topic as [`epoch`](Self::epoch) found it last.
-    pub(crate) fn found(&self, stream: StreamIndex) -> Option<TopicInfo> {
-        self.topics.get(stream.index())?.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// For how long the stream's topic recognises a message that is sent again: as configured, or less where
+    /// [`epoch`](Self::epoch) found that somebody has created it with less.
+    pub(crate) fn duplicate_window(&self, stream: StreamIndex) -> Duration {
+        let configured = self.config.duplicate_window;
+        let topic = self.topics.get(stream.index());
+        let found =
+            topic.and_then(|topic| *topic.duplicate_window.lock().unwrap_or_else(PoisonError::into_inner));
+        found.map_or(configured, |found| found.min(configured))
     }
 
     async fn make_layout(&self, management: &Management) -> Result<(), Error> {
@@ -348,12 +357,6 @@ impl Entities {
             let jitter = self.config.start_jitter.mul_f64(fastrand::f64());
             sleep(failure.asked_wait().map_or(delay, |wait| delay.max(wait + jitter))).await;
         }
-    }
-}
-
-impl Topic {
-    fn put_found(&self, found: Option<TopicInfo>) {
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
     }
 }
 
