@@ -1,8 +1,13 @@
 //! Messages as AMQP writes them (part 3.2 of the standard): sections, one after the other.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 
-use crate::codec::{Decoder, Encoder, Malformed, Value};
+use crate::{
+    codec::{Decoder, Encoder, Malformed, Value},
+    namespace::{Entries, Incoming},
+};
 
 pub(crate) const HEADER: u64 = 0x70;
 pub(crate) const DELIVERY_ANNOTATIONS: u64 = 0x71;
@@ -246,6 +251,77 @@ impl Body {
     }
 }
 
+impl Incoming {
+    /// Takes a message as it was sent. Only what a namespace looks at is read.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are not the sections of a message in their order.
+    pub fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        let mut incoming = Self::default();
+        let mut bare = None;
+        let mut end = bytes.len();
+        let mut sections = Sections::new(bytes.clone());
+        loop {
+            let start = bytes.len() - sections.decoder.remaining();
+            let Some(section) = sections.next_section()? else { break };
+            match section {
+                FOOTER => end = start,
+                PROPERTIES.. => bare = bare.or(Some(start)),
+                _ => (),
+            }
+            match section {
+                HEADER => {
+                    let Value::List(fields) = sections.decoder.value()? else {
+                        return Err(Malformed("a header is a list"));
+                    };
+                    let mut fields = Fields::new(fields);
+                    fields.skip(2);
+                    incoming.ttl = fields.uint()?.map(|ttl| Duration::from_millis(ttl.into()));
+                }
+                MESSAGE_ANNOTATIONS => {
+                    let (encoded, count) = sections.decoder.map_entries()?;
+                    incoming.annotations = Entries { encoded: Bytes::copy_from_slice(&encoded), count };
+                }
+                PROPERTIES => {
+                    let Value::List(fields) = sections.decoder.value()? else {
+                        return Err(Malformed("properties are a list"));
+                    };
+                    let id = Properties::read(fields)?.message_id;
+                    incoming.message_id = id.as_ref().and_then(id_text);
+                }
+                _ => sections.decoder.skip()?,
+            }
+        }
+        if let Some(start) = bare {
+            // A copy, so that a message that stays long does not keep what came with it.
+            incoming.bare = Bytes::copy_from_slice(&bytes[start..end]);
+        }
+        Ok(incoming)
+    }
+
+    /// Takes the messages of a batch (message format 0x80013700): each is the content of a section of data.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are not such a batch.
+    pub fn decode_batch(bytes: Bytes) -> Result<Vec<Self>, Malformed> {
+        let mut messages = Vec::new();
+        let mut sections = Sections::new(bytes);
+        while let Some(section) = sections.next_section()? {
+            match section {
+                DATA => match sections.decoder.value()? {
+                    Value::Binary(message) => messages.push(Self::decode(message)?),
+                    _ => return Err(Malformed("data are binary")),
+                },
+                SEQUENCE | VALUE => return Err(Malformed("the messages of a batch are data")),
+                _ => sections.decoder.skip()?,
+            }
+        }
+        Ok(messages)
+    }
+}
+
 /// The text by which messages with this id are told apart.
 pub(crate) fn id_text(id: &Value) -> Option<String> {
     match id {
@@ -355,13 +431,6 @@ impl Fields {
     pub(crate) fn uint(&mut self) -> Result<Option<u32>, Malformed> {
         self.typed(|value| match value {
             Value::Uint(value) => Some(value),
-            _ => None,
-        })
-    }
-
-    pub(crate) fn ulong(&mut self) -> Result<Option<u64>, Malformed> {
-        self.typed(|value| match value {
-            Value::Ulong(value) => Some(value),
             _ => None,
         })
     }

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
 
-use crate::namespace::{Delivery, Mode, Receiver};
+use crate::namespace::{Delivery, Mode, Receiver, Sender};
 
 use super::{
     performative::{Error, Transfer},
@@ -32,7 +32,7 @@ pub(super) struct Link {
 #[derive(Debug)]
 pub(super) enum Kind {
     /// The peer publishes to the topic of the address.
-    Publisher(Inbound),
+    Publisher(Publisher),
     /// The peer receives from the subscription of the address.
     Consumer(Box<Consumer>),
     /// The peer asks a node: `$cbs`, or the `$management` of an entity.
@@ -49,6 +49,15 @@ pub(super) enum Node {
     Cbs,
     /// Of the entity of this path.
     Management(String),
+}
+
+/// A peer that publishes.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    pub(super) inbound: Inbound,
+    pub(super) sender: Arc<Sender>,
+    /// Somebody waits for the topic to go. Dropped, it stops.
+    pub(super) _waiting: oneshot::Sender<()>,
 }
 
 /// What comes in on a link.
@@ -85,6 +94,11 @@ pub(super) struct Arrived {
 impl Inbound {
     pub(super) fn new(delivery_count: u32, settles_second: bool, max_message_bytes: usize) -> Self {
         Self { credit: CREDIT, delivery_count, settles_second, max_message_bytes, partial: None }
+    }
+
+    /// The longest message that it takes.
+    pub(super) fn max_message_bytes(&self) -> usize {
+        self.max_message_bytes
     }
 
     /// Takes a frame of a message; gives the message with its last frame.
@@ -169,6 +183,7 @@ pub(super) struct Outbound {
     sending: Option<Sending>,
 }
 
+/// A message of which more is to go.
 #[derive(Debug)]
 struct Sending {
     head: TransferHead,
@@ -186,6 +201,12 @@ pub(super) struct Window {
 }
 
 impl Window {
+    /// The peer says how many frames it takes after the one that it expects next.
+    pub(super) fn set_remote(&mut self, next_incoming_id: u32, incoming_window: u32) {
+        let unseen = self.next_outgoing_id.wrapping_sub(next_incoming_id);
+        self.remote = incoming_window.saturating_sub(unseen);
+    }
+
     fn use_frame(&mut self) {
         self.next_outgoing_id = self.next_outgoing_id.wrapping_add(1);
         self.remote -= 1;
@@ -195,16 +216,20 @@ impl Window {
 impl Outbound {
     pub(super) fn set_credit(&mut self, delivery_count: u32, credit: u32, drain: bool) {
         // The peer may not have seen the last messages when it said so.
-        let limit = delivery_count.wrapping_add(credit);
-        self.credit = limit.wrapping_sub(self.delivery_count).cast_signed().max(0).cast_unsigned();
+        let unseen = self.delivery_count.wrapping_sub(delivery_count);
+        self.credit = credit.saturating_sub(unseen);
         self.drain = drain;
     }
 
-    /// Gives back the credit that is left.
-    pub(super) fn finish_drain(&mut self) {
+    /// Whether a message is under way.
+    pub(super) fn is_sending(&self) -> bool {
+        self.sending.is_some()
+    }
+
+    /// Uses up the credit that is left, as a drain wants it.
+    pub(super) fn give_credit_back(&mut self) {
         self.delivery_count = self.delivery_count.wrapping_add(self.credit);
         self.credit = 0;
-        self.drain = false;
     }
 
     /// Starts to send a message, for which there must be credit and a frame in the window.

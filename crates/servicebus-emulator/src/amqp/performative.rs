@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use crate::{
     codec::{Decoder, Encoder, Malformed, Value},
     message::Fields,
+    namespace::Refusal,
 };
 
 use super::frame::{AMQP, write_performative};
@@ -89,7 +90,6 @@ pub(super) struct Attach {
     pub(super) source: Value,
     pub(super) target: Value,
     pub(super) initial_delivery_count: u32,
-    pub(super) max_message_size: u64,
 }
 
 #[derive(Debug, Default)]
@@ -180,6 +180,12 @@ impl From<Malformed> for Error {
     }
 }
 
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.condition(), refusal.description())
+    }
+}
+
 impl Performative {
     /// Reads the body of a frame.
     pub(super) fn decode(body: Bytes) -> Result<Self, Malformed> {
@@ -247,7 +253,6 @@ impl Attach {
             target,
             // The standard wants it of senders; some of Service Bus' clients leave it out.
             initial_delivery_count: fields.uint()?.unwrap_or(0),
-            max_message_size: fields.ulong()?.unwrap_or(0),
         })
     }
 }
