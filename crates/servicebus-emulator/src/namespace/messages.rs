@@ -33,6 +33,19 @@ impl Incoming {
     }
 }
 
+/// A message that a topic took, in the log of the namespace.
+#[derive(Debug, Clone)]
+pub struct Logged {
+    /// The topic, as it was created.
+    pub topic: String,
+    /// When that topic was created: another one of the same name has another time.
+    pub topic_created_at: SystemTime,
+    /// Its place in the topic.
+    pub enqueued_sequence_number: i64,
+    /// What was sent.
+    pub message: Arc<Incoming>,
+}
+
 /// Entries of an AMQP map, encoded, without the head of the map.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entries {
