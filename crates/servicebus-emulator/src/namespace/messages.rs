@@ -8,6 +8,8 @@ use std::{
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::message::Message;
+
 /// A message that a sender hands over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Incoming {
@@ -44,6 +46,13 @@ pub struct Logged {
     pub enqueued_sequence_number: i64,
     /// What was sent.
     pub message: Arc<Incoming>,
+}
+
+impl Logged {
+    /// The bytes of the message's body; `None` where it has a body of another kind, or none.
+    pub fn data(&self) -> Option<Bytes> {
+        Message::decode(self.message.bare.clone()).ok()?.body.bytes()
+    }
 }
 
 /// Entries of an AMQP map, encoded, without the head of the map.
