@@ -47,10 +47,8 @@ impl Entities {
     /// [`Config`](ErrorKind::Config) where TLS cannot be set up.
     pub(crate) fn new(config: Arc<ServiceBusConfig>, tokens: Arc<Tokens>) -> Result<Self, Error> {
         let management = if config.create_entities { Some(Management::new(&config, tokens)?) } else { None };
-        let topic = |index| Topic {
-            name: names::topic(&config, StreamIndex(index)),
-            found: Mutex::default(),
-        };
+        let topic =
+            |index| Topic { name: names::topic(&config, StreamIndex(index)), found: Mutex::default() };
         Ok(Self {
             topics: (0..config.topic_count.get()).map(topic).collect(),
             subscription: names::subscription(&config),

@@ -124,10 +124,15 @@ impl Tokens {
 
     /// Forgets the token for `resource_uri`, which was refused; whether another one may be better.
     ///
-    /// One that is made from the same key is not.
-    pub(crate) fn forget(&self, _resource_uri: &str) -> bool {
+    /// One that is made from the same key is, if time has passed: a clock may have been wrong when the last one was made.
+    pub(crate) fn forget(&self, resource_uri: &str) -> bool {
         match self.credential {
-            Credential::SharedAccessKey { .. } | Credential::SharedAccessSignature(_) => false,
+            Credential::SharedAccessKey { .. } => {
+                let next = seconds(SystemTime::now() + self.lifetime);
+                let kept = self.with_kept(|kept| kept.remove(&resource_uri.to_lowercase()));
+                kept.is_some_and(|token| seconds(token.expires_at) != next)
+            }
+            Credential::SharedAccessSignature(_) => false,
             Credential::Token(_) => self.with_kept(|kept| kept.remove(ANY_RESOURCE)).is_some(),
         }
     }

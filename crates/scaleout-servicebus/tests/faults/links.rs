@@ -69,6 +69,8 @@ async fn half_open_connections_are_noticed_and_lose_nothing() {
     let load = scene.load(2).await;
     scene.faults().freeze();
     load.flows().await;
+    // The service learns that they are closed.
+    scene.faults().thaw();
     let verdict = scene.settle(load).await;
     expect_confirmed(&verdict);
     expect_no_gap(&verdict);
@@ -87,6 +89,7 @@ async fn nodes_at_rest_notice_half_open_connections() {
     for node in 0..2 {
         load.is_up(node).await;
     }
+    scene.faults().thaw();
     scene.say(&load).await;
     expect_no_gap(&scene.settle(load).await);
 }

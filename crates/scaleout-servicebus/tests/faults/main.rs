@@ -210,7 +210,10 @@ fn channels() -> Vec<String> {
 /// A channel on a stream.
 fn channel_of_stream(stream: u16) -> String {
     let streams = NonZeroU16::new(TOPICS).expect("it is not 0");
-    channels().into_iter().find(|channel| stream_of(channel, streams).0 == stream).expect("one on each stream")
+    channels()
+        .into_iter()
+        .find(|channel| stream_of(channel, streams).0 == stream)
+        .expect("one on each stream")
 }
 
 fn traffic() -> Traffic {
@@ -264,7 +267,5 @@ fn expect_confirmed(verdict: &Verdict) {
 /// How often receptions told that payloads may be missing.
 fn broken_links(verdict: &Verdict) -> usize {
     let arrivals = verdict.recording.nodes.iter().flat_map(|node| &node.arrivals);
-    arrivals
-        .filter(|arrival| matches!(arrival.kind, ArrivalKind::Opened { unbroken: false, .. }))
-        .count()
+    arrivals.filter(|arrival| matches!(arrival.kind, ArrivalKind::Opened { unbroken: false, .. })).count()
 }

@@ -102,12 +102,6 @@ impl EmulatorBuilder {
         self
     }
 
-    /// [`Settings::keep_log`].
-    pub fn keep_log(mut self, keep: bool) -> Self {
-        self.settings.keep_log = keep;
-        self
-    }
-
     /// [`Settings::throttle_credits_per_second`].
     pub fn throttle_credits_per_second(mut self, credits: u64) -> Self {
         self.settings.throttle_credits_per_second = Some(credits);

@@ -143,11 +143,6 @@ fn publish(publisher: &Publisher, arrived: Arrived, cx: &Context<'_>) -> Outcome
     let fate = cx.faults.next_send();
     let published = match fate {
         SendFate::Busy => Err(Refusal::ServerBusy),
-        SendFate::Lose => return Outcome::Lost,
-        SendFate::Hold => {
-            cx.faults.hold(publisher.sender.topic(), messages);
-            return Outcome::Lost;
-        }
         SendFate::Normal | SendFate::LoseOutcome => publisher.sender.publish(messages),
         SendFate::Lose => return Outcome::Lost,
         SendFate::Hold => {
