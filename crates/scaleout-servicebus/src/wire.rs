@@ -37,6 +37,12 @@ pub(crate) trait Outlet: fmt::Debug + Send {
     /// After an error the link is of no use any more, and the message may be in the topic.
     fn send(&mut self, message: Outgoing) -> BoxFuture<'_, Result<Answer, Failure>>;
 
+    /// Asks the service for something that changes nothing, so that it is known whether it answers, and still accepts the
+    /// credentials.
+    ///
+    /// After an error the link is of no use any more.
+    fn prove(&mut self) -> BoxFuture<'_, Result<(), Failure>>;
+
     /// Ends when the service has ended the link. Cancel safe.
     fn ended(&mut self) -> BoxFuture<'_, ()>;
 
@@ -52,7 +58,7 @@ pub(crate) trait Outlet: fmt::Debug + Send {
 
 /// A link that receives from one subscription.
 pub(crate) trait Inlet: fmt::Debug + Send {
-    /// The next messages, at least one, at most about `room`; they are settled.
+    /// The next messages, at least one, at most about `room`. They are settled, or come again over another link.
     ///
     /// After an error the link is of no use any more. Cancel safe: what was received then comes with the next call.
     fn receive(&mut self, room: u32) -> BoxFuture<'_, Result<Vec<Delivery>, Failure>>;

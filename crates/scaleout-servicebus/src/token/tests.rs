@@ -86,23 +86,7 @@ async fn a_token_of_a_key_is_kept_until_three_quarters_of_its_time() {
     let next = tokens.token_at("sb://h/topic", at(1_002_700)).await.unwrap();
     assert_ne!(next.text, first.text);
     assert_ne!(tokens.token_at("sb://h/other", at(1_002_700)).await.unwrap().text, next.text);
-    assert!(tokens.forget("sb://H/topic"), "that was long ago");
-    assert!(!tokens.forget("sb://h/topic"), "there is none any more");
-}
-
-#[tokio::test]
-async fn the_same_key_makes_no_better_token_at_once() {
-    let tokens = tokens(Credential::shared_access_key("n", "k"));
-    let refused = loop {
-        let before = seconds(SystemTime::now());
-        tokens.token("sb://h/topic").await.unwrap();
-        let is_better = tokens.forget("sb://h/topic");
-        // Unless a second ended in between.
-        if seconds(SystemTime::now()) == before {
-            break !is_better;
-        }
-    };
-    assert!(refused);
+    assert!(!tokens.forget("sb://h/topic"), "the same key makes no better one");
 }
 
 #[test]

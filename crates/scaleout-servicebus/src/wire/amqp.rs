@@ -84,6 +84,8 @@ struct Link {
     claims: tokio::sync::Mutex<Claims>,
     /// There are more claims to renew.
     claimed: Arc<Notify>,
+    /// How long a request may take.
+    limit: Duration,
     /// A link of it failed: new ones go elsewhere.
     retired: AtomicBool,
     cut: CancellationToken,
@@ -164,16 +166,12 @@ impl Amqp {
             handle: tokio::sync::Mutex::new(handle),
             claims: tokio::sync::Mutex::new(claims),
             claimed: Arc::default(),
+            limit: self.config.operation_timeout,
             retired: AtomicBool::new(false),
             cut,
             _guard: guard,
         });
-        tokio::spawn(renew(
-            Arc::downgrade(&link),
-            link.cut.clone(),
-            Arc::clone(&self.tokens),
-            self.config.operation_timeout,
-        ));
+        tokio::spawn(renew(Arc::downgrade(&link), link.cut.clone(), Arc::clone(&self.tokens)));
         tracing::debug!(app = %self.config.app, "an AMQP connection is open");
         Ok(link)
     }
@@ -181,11 +179,11 @@ impl Amqp {
     /// Begins a session of a connection that may use `address`; a failure retires the connection.
     async fn session(&self, address: &str) -> Result<(Arc<Link>, SessionHandle<()>), Failure> {
         let link = self.link().await?;
-        let audience = format!("amqps://{}/{address}", self.config.host);
+        let audience = self.audience(address);
         let limit = self.config.operation_timeout;
         // Links that are opened at the same time wait for each other: what is limited is each request, not the queue.
         let begun = async {
-            link.claim(&self.tokens, audience, limit).await?;
+            link.claim(&self.tokens, audience).await?;
             let mut handle = link.handle.lock().await;
             within(limit, async { Session::begin(&mut *handle).await.map_err(of_begin) }).await
         }
@@ -197,6 +195,11 @@ impl Amqp {
                 Err(failure)
             }
         }
+    }
+
+    /// What a token is put for.
+    fn audience(&self, address: &str) -> String {
+        format!("amqps://{}/{address}", self.config.host)
     }
 
     fn name(&self, address: &str) -> String {
@@ -220,7 +223,13 @@ impl Wire for Amqp {
             })
             .await;
             match attached {
-                Ok(sender) => Ok(Box::new(AmqpOutlet { sender, session, link }) as Box<dyn Outlet>),
+                Ok(sender) => Ok(Box::new(AmqpOutlet {
+                    sender,
+                    session,
+                    link,
+                    tokens: Arc::clone(&self.tokens),
+                    audience: self.audience(topic),
+                }) as Box<dyn Outlet>),
                 Err(failure) => {
                     link.fail(&failure);
                     Err(failure)
@@ -294,9 +303,9 @@ impl Link {
     }
 
     /// Puts a token on the connection that allows the use of `audience`.
-    async fn claim(&self, tokens: &Tokens, audience: String, limit: Duration) -> Result<(), Failure> {
+    async fn claim(&self, tokens: &Tokens, audience: String) -> Result<(), Failure> {
         let mut claims = self.claims.lock().await;
-        within(limit, claims.put(tokens, &audience)).await?;
+        within(self.limit, claims.put(tokens, &audience)).await?;
         if !claims.audiences.contains(&audience) {
             claims.audiences.push(audience);
         }
@@ -306,11 +315,11 @@ impl Link {
     }
 
     /// Puts newer tokens in the place of those that expire soon.
-    async fn renew(&self, tokens: &Tokens, limit: Duration) -> Result<(), Failure> {
+    async fn renew(&self, tokens: &Tokens) -> Result<(), Failure> {
         let mut claims = self.claims.lock().await;
         claims.renew_at = None;
         for audience in claims.audiences.clone() {
-            within(limit, claims.put(tokens, &audience)).await?;
+            within(self.limit, claims.put(tokens, &audience)).await?;
         }
         Ok(())
     }
@@ -347,7 +356,9 @@ impl Claims {
 }
 
 /// Renews the tokens of a connection before they expire, for as long as it lives.
-async fn renew(link: Weak<Link>, cut: CancellationToken, tokens: Arc<Tokens>, limit: Duration) {
+async fn renew(link: Weak<Link>, cut: CancellationToken, tokens: Arc<Tokens>) {
+    /// The clock by which tokens expire may be set while it is waited.
+    const LOOK: Duration = Duration::from_secs(10);
     loop {
         // The connection ends when nobody else has it any more: `cut` tells.
         let Some(link) = link.upgrade() else { return };
@@ -359,23 +370,16 @@ async fn renew(link: Weak<Link>, cut: CancellationToken, tokens: Arc<Tokens>, li
             tokio::select! {
                 () = cut.cancelled() => return,
                 () = claimed.notified() => {}
-                () = due_or_never(due_in) => {}
+                () = sleep(due_in.map_or(LOOK, |due_in| due_in.min(LOOK))) => {}
             }
             continue;
         }
-        if let Err(failure) = link.renew(&tokens, limit).await {
+        if let Err(failure) = link.renew(&tokens).await {
             // The service ends the links when their tokens expire; whoever has one then hears why no other is to be had.
             tracing::warn!(?failure, "the tokens of an AMQP connection could not be renewed");
             link.fail(&failure);
             return;
         }
-    }
-}
-
-async fn due_or_never(due_in: Option<Duration>) {
-    match due_in {
-        Some(due_in) => sleep(due_in).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -385,6 +389,8 @@ struct AmqpOutlet {
     sender: Sender,
     session: SessionHandle<()>,
     link: Arc<Link>,
+    tokens: Arc<Tokens>,
+    audience: String,
 }
 
 impl Outlet for AmqpOutlet {
@@ -411,6 +417,17 @@ impl Outlet for AmqpOutlet {
         })
     }
 
+    fn prove(&mut self) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(async {
+            // It goes over the same connection, behind all that the service has said of the link.
+            let claimed = self.link.claim(&self.tokens, self.audience.clone()).await;
+            if let Err(failure) = &claimed {
+                self.link.fail(failure);
+            }
+            claimed
+        })
+    }
+
     fn ended(&mut self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             self.sender.on_detach().await;
@@ -422,7 +439,7 @@ impl Outlet for AmqpOutlet {
     }
 
     fn close(self: Box<Self>, patience: Duration) -> BoxFuture<'static, ()> {
-        let Self { sender, mut session, link } = *self;
+        let Self { sender, mut session, link, .. } = *self;
         Box::pin(async move {
             let _ = timeout(patience, async {
                 let _ = sender.close().await;
@@ -472,7 +489,8 @@ impl AmqpInlet {
             }
             if !self.unsettled.is_empty() {
                 let settled = self.receiver.accept_all(self.unsettled.iter().cloned()).await;
-                settled.map_err(of_disposition)?;
+                // Those come again, and are passed over then.
+                self.failed = settled.map_err(of_disposition).err().or(self.failed.take());
                 self.unsettled.clear();
             }
             if !self.taken.is_empty() {
