@@ -133,6 +133,10 @@ impl Task {
             let epoch = self.attached().await?;
             let message = match what {
                 What::Probe(frame) => {
+                    if was_there && is_first && !self.is_proved(epoch).await? {
+                        is_first = false;
+                        continue;
+                    }
                     self.sent.check(*frame, epoch)?;
                     self.sent.confirm(frame.node, epoch);
                     return Ok(epoch);
@@ -173,6 +177,25 @@ impl Task {
                     is_first = false;
                 }
                 Err(failure) => return Err(self.told(failure)),
+            }
+        }
+    }
+
+    /// Whether the service still answers on the link, and the topic is the one that it leads to.
+    async fn is_proved(&mut self, epoch: Epoch) -> Result<bool, Error> {
+        let Some((outlet, _)) = &mut self.outlet else { return Ok(false) };
+        let proved = timeout(self.node.config.operation_timeout, outlet.prove()).await;
+        match proved {
+            Ok(Ok(())) if self.node.entities.epoch(self.stream).await? == Some(epoch) => Ok(self.has_link()),
+            Ok(_) => {
+                self.outlet = None;
+                Ok(false)
+            }
+            Err(_) => {
+                if let Some((outlet, _)) = self.outlet.take() {
+                    outlet.abandon();
+                }
+                Ok(false)
             }
         }
     }

@@ -68,11 +68,16 @@ pub(crate) struct Amqp {
     tokens: Arc<Tokens>,
     /// `None` for the emulator, which has none.
     tls: Option<Arc<ClientConfig>>,
-    /// Held while a connection is made.
-    current: tokio::sync::Mutex<Option<Arc<Link>>>,
+    /// For all links, but those of `receptions`. Held while a connection is made.
+    current: Current,
+    /// For links whose messages are lost with their connection: a send that is not answered must not end it.
+    receptions: Current,
     /// Makes names of links.
     links: AtomicU64,
 }
+
+/// The connection for new links, if there is one.
+type Current = tokio::sync::Mutex<Option<Arc<Link>>>;
 
 /// One connection.
 #[derive(Debug)]
@@ -105,12 +110,13 @@ impl Amqp {
     /// [`Config`](ErrorKind::Config) where TLS cannot be set up.
     pub(crate) fn new(config: Arc<ServiceBusConfig>, tokens: Arc<Tokens>) -> Result<Self, Error> {
         let tls = if config.tls() { Some(config.client_tls()?) } else { None };
-        Ok(Self { config, tokens, tls, current: tokio::sync::Mutex::default(), links: AtomicU64::new(0) })
+        let (current, receptions) = (Current::default(), Current::default());
+        Ok(Self { config, tokens, tls, current, receptions, links: AtomicU64::new(0) })
     }
 
     /// A connection for a new link.
-    async fn link(&self) -> Result<Arc<Link>, Failure> {
-        let mut current = self.current.lock().await;
+    async fn link(&self, current: &Current) -> Result<Arc<Link>, Failure> {
+        let mut current = current.lock().await;
         if let Some(link) = current.as_ref().filter(|link| link.is_usable()) {
             return Ok(Arc::clone(link));
         }
@@ -174,9 +180,13 @@ impl Amqp {
     }
 
     /// Begins a session of a connection that may use `address`; a failure retires the connection.
-    async fn session(&self, address: &str) -> Result<(Arc<Link>, SessionHandle<()>), Failure> {
-        let link = self.link().await?;
-        let audience = format!("amqps://{}/{address}", self.config.host);
+    async fn session(
+        &self,
+        current: &Current,
+        address: &str,
+    ) -> Result<(Arc<Link>, SessionHandle<()>), Failure> {
+        let link = self.link(current).await?;
+        let audience = self.audience(address);
         let begun = within(self.config.operation_timeout, async {
             link.claim(&self.tokens, audience).await?;
             let mut handle = link.handle.lock().await;
@@ -192,6 +202,11 @@ impl Amqp {
         }
     }
 
+    /// What a token is put for.
+    fn audience(&self, address: &str) -> String {
+        format!("amqps://{}/{address}", self.config.host)
+    }
+
     fn name(&self, address: &str) -> String {
         format!("{address}-{}", self.links.fetch_add(1, Ordering::Relaxed))
     }
@@ -200,7 +215,7 @@ impl Amqp {
 impl Wire for Amqp {
     fn outlet<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Box<dyn Outlet>, Failure>> {
         Box::pin(async move {
-            let (link, mut session) = self.session(topic).await?;
+            let (link, mut session) = self.session(&self.current, topic).await?;
             let attached = within(self.config.operation_timeout, async {
                 let sender = Sender::builder()
                     .name(self.name(topic))
@@ -213,7 +228,13 @@ impl Wire for Amqp {
             })
             .await;
             match attached {
-                Ok(sender) => Ok(Box::new(AmqpOutlet { sender, session, link }) as Box<dyn Outlet>),
+                Ok(sender) => Ok(Box::new(AmqpOutlet {
+                    sender,
+                    session,
+                    link,
+                    tokens: Arc::clone(&self.tokens),
+                    audience: self.audience(topic),
+                }) as Box<dyn Outlet>),
                 Err(failure) => {
                     link.fail(&failure);
                     Err(failure)
@@ -230,12 +251,16 @@ impl Wire for Amqp {
     ) -> BoxFuture<'a, Result<Box<dyn Inlet>, Failure>> {
         Box::pin(async move {
             let address = format!("{topic}/Subscriptions/{subscription}");
-            let (link, mut session) = self.session(&address).await?;
             // As Microsoft's clients do: a lock is settled by both sides, or the message is settled before it is sent.
-            let (sends, receives) = match reception {
-                Reception::PeekLock => (SenderSettleMode::Unsettled, ReceiverSettleMode::Second),
-                Reception::ReceiveAndDelete => (SenderSettleMode::Settled, ReceiverSettleMode::First),
+            let (current, sends, receives) = match reception {
+                Reception::PeekLock => {
+                    (&self.current, SenderSettleMode::Unsettled, ReceiverSettleMode::Second)
+                }
+                Reception::ReceiveAndDelete => {
+                    (&self.receptions, SenderSettleMode::Settled, ReceiverSettleMode::First)
+                }
             };
+            let (link, mut session) = self.session(current, &address).await?;
             let attached = within(self.config.operation_timeout, async {
                 let receiver = Receiver::builder()
                     .name(self.name(&address))
@@ -269,11 +294,13 @@ impl Wire for Amqp {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            let Some(link) = self.current.lock().await.take() else { return };
-            let mut handle = link.handle.lock().await;
-            // In good order if the service answers; else it is cut with the last link.
-            let _ = timeout(self.config.operation_timeout / 4, handle.close()).await;
-            link.cut.cancel();
+            for current in [&self.current, &self.receptions] {
+                let Some(link) = current.lock().await.take() else { continue };
+                let mut handle = link.handle.lock().await;
+                // In good order if the service answers; else it is cut.
+                let _ = timeout(self.config.operation_timeout / 4, handle.close()).await;
+                link.cut.cancel();
+            }
         })
     }
 }
@@ -367,6 +394,8 @@ struct AmqpOutlet {
     sender: Sender,
     session: SessionHandle<()>,
     link: Arc<Link>,
+    tokens: Arc<Tokens>,
+    audience: String,
 }
 
 impl Outlet for AmqpOutlet {
@@ -393,6 +422,17 @@ impl Outlet for AmqpOutlet {
         })
     }
 
+    fn prove(&mut self) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(async {
+            // It goes over the same connection, behind all that the service has said of the link.
+            let claimed = self.link.claim(&self.tokens, self.audience.clone()).await;
+            if let Err(failure) = &claimed {
+                self.link.fail(failure);
+            }
+            claimed
+        })
+    }
+
     fn ended(&mut self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             self.sender.on_detach().await;
@@ -404,7 +444,7 @@ impl Outlet for AmqpOutlet {
     }
 
     fn close(self: Box<Self>, patience: Duration) -> BoxFuture<'static, ()> {
-        let Self { sender, mut session, link } = *self;
+        let Self { sender, mut session, link, .. } = *self;
         Box::pin(async move {
             let _ = timeout(patience, async {
                 let _ = sender.close().await;

@@ -2,7 +2,7 @@
 
 use std::{
     num::NonZeroU16,
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -24,6 +24,12 @@ pub(crate) struct Use {
     pub(crate) wire: Wire,
 }
 
+impl Default for Use {
+    fn default() -> Self {
+        Self { topics: 1, reception: Reception::PeekLock, wire: Wire::Plain }
+    }
+}
+
 /// How messages travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wire {
@@ -41,6 +47,9 @@ pub(crate) struct Emulated {
 const APP: &str = "app";
 const POLICY: &str = "RootManageSharedAccessKey";
 
+/// How long what a dropped node had under way may go on.
+const DYING: Duration = Duration::from_secs(10);
+
 /// More than any subscription may be idle.
 const AGES: Duration = Duration::from_secs(24 * 3600);
 
@@ -52,7 +61,7 @@ impl Emulated {
 
     /// Peek-lock over plain connections.
     pub(crate) async fn plain(topics: u16) -> Nodes<Self> {
-        Self::nodes(Use { topics, reception: Reception::PeekLock, wire: Wire::Plain }).await
+        Self::nodes(Use { topics, ..Use::default() }).await
     }
 
     fn topics(&self, app: &str) -> impl Iterator<Item = String> {
@@ -110,16 +119,28 @@ impl Server for Emulated {
                 Fault::LoseAnswer => faults.lose_outcomes(1),
                 Fault::LoseSend => faults.lose_sends(1),
                 Fault::DelaySend => faults.hold_sends(1),
-                Fault::Arrival => faults.release_sends(),
+                Fault::Arrival => {
+                    faults.release_sends();
+                }
                 Fault::Refuse => {
                     namespace.add_policy(POLICY, "another key", Rights::of(&[Right::Manage]));
                     faults.expire_tokens();
                     faults.kill_connections();
                 }
                 Fault::Accept => {
-                    namespace.add_policy(POLICY, self.emulator.key(), Rights::of(&[Right::Manage]));
+                    namespace.add_policy(POLICY, self.emulator.key().1, Rights::of(&[Right::Manage]));
                 }
-                Fault::Aging => namespace.age(AGES),
+                Fault::Aging => {
+                    // A node that was dropped just now may still be subscribing.
+                    let deadline = Instant::now() + DYING;
+                    while Instant::now() < deadline {
+                        namespace.age(AGES);
+                        if self.registrations(app) == 0 && faults.figures().connections == 0 {
+                            break;
+                        }
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                }
                 _ => unreachable!("a fault that it can be put through"),
             }
         }
@@ -140,7 +161,7 @@ impl Server for Emulated {
                 message.topic_created_at.duration_since(UNIX_EPOCH).map_or(0, |at| at.as_micros() as u64),
             ),
             id: PayloadId(message.enqueued_sequence_number as u64),
-            bytes: message.data,
+            bytes: message.data().unwrap_or_default(),
         };
         logged.into_iter().map(held).collect()
     }

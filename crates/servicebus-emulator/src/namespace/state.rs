@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::{
     namespace::{
-        Delivery, Incoming, Mode, Queue, Refusal, Settlement, SubscriptionInfo, SubscriptionProperties,
-        Times, TopicInfo, TopicProperties, address::is_name, duplicates::Duplicates,
+        Delivery, Incoming, Logged, Mode, Queue, Refusal, Settlement, SubscriptionInfo,
+        SubscriptionProperties, Times, TopicInfo, TopicProperties, address::is_name, duplicates::Duplicates,
         subscription::Subscription, throttle::Throttle,
     },
     settings::Settings,
@@ -39,10 +39,14 @@ pub(crate) struct State {
     /// Who gave which lock.
     locks: HashMap<Uuid, SubscriptionId>,
     pub(crate) throttle: Throttle,
+    /// Of receivers that found something and had no credits for it.
+    throttled: Vec<Arc<Signal>>,
     /// The next so many deliveries come twice.
     pub(crate) repeats: usize,
     next_id: u64,
     last_created: SystemTime,
+    /// What topics took, where it is kept.
+    log: Vec<Logged>,
 }
 
 /// What is kept of a topic.
@@ -70,10 +74,17 @@ impl State {
             subscriptions: HashMap::new(),
             locks: HashMap::new(),
             throttle,
+            throttled: Vec::new(),
             repeats: 0,
             next_id: 0,
             last_created: SystemTime::UNIX_EPOCH,
+            log: Vec::new(),
         }
+    }
+
+    /// What a topic took, and its predecessors of that name.
+    pub(crate) fn log(&self, topic: &str) -> Vec<Logged> {
+        self.log.iter().filter(|logged| logged.topic.eq_ignore_ascii_case(topic)).cloned().collect()
     }
 
     /// Gives what is to be raised when the lock is free again.
@@ -104,6 +115,14 @@ impl State {
             messages.into_iter().filter(|message| !topic.is_repeated(message, now)).map(Arc::new).collect();
         let first = topic.next_sequence_number;
         topic.next_sequence_number += messages.len() as i64;
+        if self.settings.keep_log {
+            self.log.extend((first..).zip(&messages).map(|(number, message)| Logged {
+                topic: topic.name.clone(),
+                topic_created_at: topic.times.created_at,
+                enqueued_sequence_number: number,
+                message: Arc::clone(message),
+            }));
+        }
         let mut waiting = Vec::new();
         for id in topic.subscriptions.values() {
             let Some(subscription) = subscriptions.get_mut(id) else { continue };
@@ -134,6 +153,9 @@ impl State {
         let mut taken = Vec::new();
         while taken.len() < max && !subscription.is_empty(queue) {
             if !self.throttle.spend(1, now) {
+                if !self.throttled.iter().any(|signal| Arc::ptr_eq(signal, &subscription.signal)) {
+                    self.throttled.push(Arc::clone(&subscription.signal));
+                }
                 break;
             }
             let repeat = self.repeats > 0;
@@ -175,9 +197,11 @@ impl State {
     }
 
     pub(crate) fn settle(&mut self, lock: Uuid, how: Settlement) -> Result<(), Refusal> {
-        let id = self.locks.remove(&lock).ok_or(Refusal::LockLost)?;
-        let subscription = self.subscriptions.get_mut(&id).ok_or(Refusal::LockLost)?;
-        subscription.settle(lock, how, Instant::now())
+        let id = self.locks.get(&lock).ok_or(Refusal::LockLost)?;
+        let subscription = self.subscriptions.get_mut(id).ok_or(Refusal::LockLost)?;
+        subscription.settle(lock, how, Instant::now())?;
+        self.locks.remove(&lock);
+        Ok(())
     }
 
     pub(crate) fn renew(&mut self, lock: Uuid) -> Result<SystemTime, Refusal> {
@@ -366,10 +390,12 @@ impl State {
             .map_or(self.settings.max_message_bytes, |topic| topic.max_message_bytes(&self.settings))
     }
 
-    /// Does what time brings.
-    pub(crate) fn sweep(&mut self) {
-        let now = Instant::now();
+    /// Does what time has brought until `now`, which may be to come.
+    pub(crate) fn sweep(&mut self, now: Instant) {
         let idle = |last_used: Instant, after: Duration| now.duration_since(last_used) >= after;
+        if self.throttle.has_credits(now) {
+            self.throttled.drain(..).for_each(|signal| signal.raise());
+        }
         let mut over = Vec::new();
         for (id, subscription) in &mut self.subscriptions {
             for lock in subscription.sweep(now) {
@@ -383,7 +409,7 @@ impl State {
         }
         for id in over {
             let Some(subscription) = self.forget(id) else { continue };
-            if let Some(topic) = self.topics.get_mut(&subscription.topic.to_lowercase()) {
+            if let Some(topic) = self.topics.get_mut(&subscription.topic_key) {
                 topic.subscriptions.remove(&subscription.name.to_lowercase());
             }
         }
@@ -418,7 +444,7 @@ impl State {
 
     fn touch_topic(&mut self, id: SubscriptionId, now: Instant, wall: SystemTime) {
         if let Some(subscription) = self.subscriptions.get(&id)
-            && let Some(topic) = self.topics.get_mut(&subscription.topic)
+            && let Some(topic) = self.topics.get_mut(&subscription.topic_key)
         {
             topic.touch(now, wall);
         }
