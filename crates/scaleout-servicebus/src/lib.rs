@@ -7,6 +7,7 @@ mod entities;
 mod error;
 mod management;
 mod node;
+mod pulse;
 mod reader;
 mod sender;
 #[cfg(test)]
