@@ -1,0 +1,79 @@
+"""Microsoft's SDK for Service Bus against the emulator.
+
+    python conformance.py CONNECTION_STRING
+    python conformance.py CONNECTION_STRING --through amqps://127.0.0.1:5671 --management https://127.0.0.1:443 --ca ca.pem
+    python conformance.py CONNECTION_STRING --only lock
+
+Each case has topics of its own, so that they run side by side. Exit status 0 where all passed.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+
+# The folder belongs to the sources.
+sys.dont_write_bytecode = True
+
+from cases import administration, bodies, errors, links, receiving, settlement  # noqa: E402, F401
+from support import CASES, Namespace  # noqa: E402
+
+
+# Longer than every case needs on a busy machine; one that hangs is shown where it does.
+CASE_PATIENCE = 40
+
+
+def run(case, namespace):
+    """What went wrong, as text; None where nothing did."""
+    began = time.monotonic()
+    faults = []
+
+    def guarded():
+        try:
+            case(namespace)
+        except BaseException:  # Every case is run, whatever the others do.
+            faults.append(traceback.format_exc())
+
+    thread = threading.Thread(target=guarded, daemon=True)
+    thread.start()
+    thread.join(CASE_PATIENCE)
+    if thread.is_alive():
+        stack = "".join(traceback.format_stack(sys._current_frames()[thread.ident]))
+        faults.append(f"hangs here:\n{stack}")
+    verdict = "FAILED" if faults else "ok"
+    print(f"{verdict:6} {time.monotonic() - began:5.1f} s  {case.__name__}", flush=True)
+    return faults[0] if faults else None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("connection_string")
+    parser.add_argument("--through", metavar="URL", help="amqp, amqps, ws or wss; else what the connection string says")
+    parser.add_argument("--management", metavar="URL", help="else what ManagementEndpoint of the connection string says")
+    parser.add_argument("--ca", metavar="FILE", help="the authority that amqps, wss and https are checked by (PEM)")
+    parser.add_argument("--only", metavar="TEXT", default="", help="only the cases with this in their name")
+    parser.add_argument("--jobs", type=int, default=6, help="cases at a time")
+    parser.add_argument("--trace", action="store_true", help="prints what the SDK logs, frames included")
+    options = parser.parse_args()
+
+    # It logs as errors what the cases provoke, with tracebacks.
+    logging.basicConfig(level=logging.DEBUG if options.trace else logging.CRITICAL)
+    namespace = Namespace(options.connection_string, options.through, options.ca, options.management)
+    cases = [case for case in CASES if options.only in case.__name__]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        faults = list(pool.map(lambda case: run(case, namespace), cases))
+    for case, fault in zip(cases, faults):
+        if fault is not None:
+            print(f"\n--- {case.__name__}\n{fault}")
+    failed = sum(fault is not None for fault in faults)
+    print(f"\n{len(cases) - failed} cases passed, {failed} failed", flush=True)
+    # Not by way of threads that hang.
+    os._exit(1 if failed or not cases else 0)
+
+
+if __name__ == "__main__":
+    main()
