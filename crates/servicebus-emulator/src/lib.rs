@@ -1,1 +1,24 @@
 #![doc = include_str!("../README.md")]
+
+mod context;
+mod emulator;
+mod faults;
+mod http;
+mod listen;
+mod namespace;
+mod sas;
+mod settings;
+mod signal;
+mod tls;
+
+pub use self::{
+    emulator::{Emulator, EmulatorBuilder, Endpoint},
+    faults::{FaultKind, Faults, Figures},
+    namespace::{
+        Address, Counts, DeadLetter, Delivery, EntityStatus, Entries, FOREVER, Incoming, MessageState, Mode,
+        Namespace, Queue, Receiver, Refusal, Sender, Settlement, SubscriptionInfo, SubscriptionProperties,
+        Times, TopicInfo, TopicProperties, path_of,
+    },
+    sas::{Claim, Right, Rights, shared_access_token},
+    settings::Settings,
+};
