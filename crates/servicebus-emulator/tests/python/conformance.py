@@ -2,7 +2,7 @@
 
     python conformance.py CONNECTION_STRING
     python conformance.py CONNECTION_STRING --through amqps://127.0.0.1:5671 --management https://127.0.0.1:443 --ca ca.pem
-    python conformance.py CONNECTION_STRING --only lock
+    python conformance.py CONNECTION_STRING --only 'settlement: '
 
 Each case has topics of its own, so that they run side by side. Exit status 0 where all passed.
 """
@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 # The folder belongs to the sources.
 sys.dont_write_bytecode = True
@@ -27,6 +28,10 @@ from support import CASES, Namespace  # noqa: E402
 CASE_PATIENCE = 40
 
 
+def name(case):
+    return f"{case.__module__.removeprefix('cases.')}: {case.__name__.replace('_', ' ')}"
+
+
 def run(case, namespace):
     """What went wrong, as text; None where nothing did."""
     began = time.monotonic()
@@ -35,18 +40,26 @@ def run(case, namespace):
     def guarded():
         try:
             case(namespace)
-        except BaseException:  # Every case is run, whatever the others do.
-            faults.append(traceback.format_exc())
+        except BaseException as error:  # Every case is run, whatever the others do.
+            frames = traceback.extract_tb(error.__traceback__)
+            faults.append(shown(frames) + "".join(traceback.format_exception_only(error)))
 
     thread = threading.Thread(target=guarded, daemon=True)
     thread.start()
     thread.join(CASE_PATIENCE)
     if thread.is_alive():
-        stack = "".join(traceback.format_stack(sys._current_frames()[thread.ident]))
-        faults.append(f"hangs here:\n{stack}")
+        frames = traceback.extract_stack(sys._current_frames()[thread.ident])
+        faults.append(shown(frames) + f"hangs, for {CASE_PATIENCE} s now")
     verdict = "FAILED" if faults else "ok"
-    print(f"{verdict:6} {time.monotonic() - began:5.1f} s  {case.__name__}", flush=True)
+    print(f"{verdict:6} {time.monotonic() - began:5.1f} s  {name(case)}", flush=True)
     return faults[0] if faults else None
+
+
+def shown(frames):
+    """The frames of these scripts, and where the SDK was."""
+    folder = str(Path(__file__).parent)
+    ours = [frame for frame in frames if frame.filename.startswith(folder)]
+    return "".join(traceback.format_list(ours + [frame for frame in frames[-2:] if frame not in ours]))
 
 
 def main():
@@ -63,12 +76,12 @@ def main():
     # It logs as errors what the cases provoke, with tracebacks.
     logging.basicConfig(level=logging.DEBUG if options.trace else logging.CRITICAL)
     namespace = Namespace(options.connection_string, options.through, options.ca, options.management)
-    cases = [case for case in CASES if options.only in case.__name__]
+    cases = [case for case in CASES if options.only in name(case)]
     with ThreadPoolExecutor(options.jobs) as pool:
         faults = list(pool.map(lambda case: run(case, namespace), cases))
     for case, fault in zip(cases, faults):
         if fault is not None:
-            print(f"\n--- {case.__name__}\n{fault}")
+            print(f"\n--- {name(case)}\n{fault}")
     failed = sum(fault is not None for fault in faults)
     print(f"\n{len(cases) - failed} cases passed, {failed} failed", flush=True)
     # Not by way of threads that hang.
