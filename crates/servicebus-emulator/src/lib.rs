@@ -1,10 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod amqp;
+pub mod codec;
 mod context;
 mod emulator;
 mod faults;
 mod http;
 mod listen;
+pub mod message;
 mod namespace;
 mod sas;
 mod settings;

@@ -16,6 +16,8 @@ pub struct Settings {
     pub max_topic_bytes: Option<u64>,
     /// After how long without a transfer a link is detached: 10 min.
     pub link_idle: Duration,
+    /// How long a peer may be silent, as connections are told; after twice that they are closed: 4 min.
+    pub idle_time_out: Duration,
     /// Credits per second; one for each message sent, for each subscription that it goes to, and for each received, ten for
     /// a management call. `None`, the default: never throttled. The Standard tier has 1,000.
     pub throttle_credits_per_second: Option<u64>,
@@ -29,6 +31,7 @@ impl Default for Settings {
             max_subscriptions: 2_000,
             max_topic_bytes: None,
             link_idle: Duration::from_secs(600),
+            idle_time_out: Duration::from_secs(240),
             throttle_credits_per_second: None,
         }
     }
