@@ -75,7 +75,9 @@ def main():
 
     # It logs as errors what the cases provoke, with tracebacks.
     logging.basicConfig(level=logging.DEBUG if options.trace else logging.CRITICAL)
-    namespace = Namespace(options.connection_string, options.through, options.ca, options.management)
+    namespace = Namespace(
+        options.connection_string, options.through, options.ca, options.management, trace=options.trace
+    )
     cases = [case for case in CASES if options.only in name(case)]
     with ThreadPoolExecutor(options.jobs) as pool:
         faults = list(pool.map(lambda case: run(case, namespace), cases))

@@ -45,6 +45,8 @@ class Namespace:
     through: str | None = None
     ca: str | None = None
     management: str | None = None
+    # Whether the SDK logs every frame.
+    trace: bool = False
 
     @property
     def settings(self):
@@ -52,7 +54,7 @@ class Namespace:
 
     def client(self, key=None, credential=None, of=ServiceBusClient, **options):
         """A client of the data plane. `credential` stands in for the key, `of` for the class of the SDK."""
-        options = {"retry_total": 2, "retry_backoff_factor": 0.2} | options
+        options = {"retry_total": 2, "retry_backoff_factor": 0.2, "logging_enable": self.trace} | options
         through = urlsplit(self.through or "amqp:")
         secure = through.scheme in ("amqps", "wss")
         if through.netloc:
