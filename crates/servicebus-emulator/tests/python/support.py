@@ -21,10 +21,19 @@ LOCK = timedelta(seconds=5)
 
 CASES = []
 
+# Those of them that see what the others do.
+CASES_ALONE = []
+
 
 def case(function):
     """Registers a case: a function of a `Namespace`. Its name is the rule it checks."""
     CASES.append(function)
+    return function
+
+
+def case_alone(function):
+    """As `case`, for one that runs while no other does."""
+    CASES_ALONE.append(function)
     return function
 
 

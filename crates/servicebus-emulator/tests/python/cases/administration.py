@@ -11,7 +11,7 @@ from azure.core.exceptions import (
 )
 from azure.servicebus.management import EntityStatus, SqlRuleFilter, TrueRuleFilter
 
-from support import case, raises
+from support import case, case_alone, raises
 
 
 def fresh():
@@ -145,7 +145,7 @@ def what_was_deleted_is_gone(namespace):
         admin.delete_topic(name)
 
 
-@case
+@case_alone
 def listings_come_in_pages(namespace):
     names = {f"{fresh()}-{index}" for index in range(105)}
     with namespace.admin() as admin:
