@@ -85,7 +85,6 @@ impl Session {
 
     fn arrived(&mut self, handle: u32, arrived: Arrived, cx: &mut Context<'_>) -> Option<Request> {
         let link = self.links.get_mut(&handle)?;
-        let settles_second = link.kind.inbound()?.settles_second;
         let (delivery_id, settled) = (arrived.delivery_id, arrived.settled);
         let mut request = None;
         let outcome = match &link.kind {
@@ -105,15 +104,13 @@ impl Session {
             Outcome::Rejected(error) if settled => self.detach_link(handle, &error, cx),
             _ if settled => (),
             Outcome::Lost => (),
-            Outcome::Accepted if settles_second => {
-                let outcome = (ACCEPTED, None);
-                cx.wire.disposition(self.channel, true, (delivery_id, delivery_id), false, outcome);
-            }
+            // Settled, even where the peer's mode is to settle second: the service does so, and Microsoft's SDKs, which
+            // ask for that mode, wait for it.
             Outcome::Accepted => self.accept(delivery_id, cx.wire),
             Outcome::Rejected(error) => {
                 self.flush(cx.wire);
                 let outcome = (REJECTED, Some(&error));
-                cx.wire.disposition(self.channel, true, (delivery_id, delivery_id), !settles_second, outcome);
+                cx.wire.disposition(self.channel, true, (delivery_id, delivery_id), true, outcome);
             }
         }
         request
@@ -144,6 +141,11 @@ fn publish(publisher: &Publisher, arrived: Arrived, cx: &Context<'_>) -> Outcome
     let published = match fate {
         SendFate::Busy => Err(Refusal::ServerBusy),
         SendFate::Normal | SendFate::LoseOutcome => publisher.sender.publish(messages),
+        SendFate::Lose => return Outcome::Lost,
+        SendFate::Hold => {
+            cx.faults.hold(publisher.sender.topic(), messages);
+            return Outcome::Lost;
+        }
     };
     match published {
         Ok(()) if fate == SendFate::LoseOutcome => Outcome::Lost,
