@@ -484,3 +484,6 @@ impl Fields {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
