@@ -63,6 +63,8 @@ pub trait Backplane: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`PayloadTooLarge`](crate::ErrorKind::PayloadTooLarge) and [`Rewound`](crate::ErrorKind::Rewound): nothing was added.
+    /// [`Unconfirmed`](crate::ErrorKind::Unconfirmed): nothing was added now, an earlier attempt may have, and sending the
+    /// frame again could add it twice, so that it has to be given up.
     /// A [transient](Error::is_transient) or [fatal](Error::is_fatal) error: it may have been.
     /// [`Closed`](crate::ErrorKind::Closed) after `close`.
     ///

@@ -153,8 +153,8 @@ pub(crate) enum Finished {
     Probed,
     /// The store answered that it holds frames up to `last` only; the repair is next.
     Rewound { last: u64 },
-    /// The store does not take a frame of that size; it was given up.
-    TooLarge,
+    /// The store does not take a frame of that size, or it may be there and must not be sent again: it was given up.
+    GivenUp,
     /// Nobody knows; it is tried again, or was given up, as the policy says. Back off.
     Failed,
     /// No attempt was outstanding; nothing happened.
@@ -377,10 +377,12 @@ impl SendQueue {
                 self.counters.rewound += 1;
                 Finished::Rewound { last }
             }
-            ErrorKind::PayloadTooLarge { .. } if outstanding != Outstanding::Probe => {
+            ErrorKind::PayloadTooLarge { .. } | ErrorKind::Unconfirmed
+                if outstanding != Outstanding::Probe =>
+            {
                 self.last_send_failed = false;
                 self.refuse(outstanding, error);
-                Finished::TooLarge
+                Finished::GivenUp
             }
             _ => {
                 self.fail(outstanding, error);
@@ -407,7 +409,7 @@ impl SendQueue {
         }
     }
 
-    /// Gives up a frame that the store finds too large.
+    /// Gives up a frame that the store finds too large, or that may be there and must not be sent again.
     fn refuse(&mut self, outstanding: Outstanding, error: &Error) {
         match outstanding {
             Outstanding::Probe => {}

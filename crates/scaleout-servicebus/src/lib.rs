@@ -1,1 +1,20 @@
 #![doc = include_str!("../README.md")]
+
+mod backplane;
+mod config;
+mod course;
+mod entities;
+mod error;
+mod management;
+mod node;
+mod reader;
+mod sender;
+#[cfg(test)]
+mod test_server;
+mod token;
+mod wire;
+
+pub use backplane::ServiceBusBackplane;
+pub use config::{Protocol, Reception, ServiceBusConfig};
+pub use scaleout_core::provider::Secret;
+pub use token::{AccessToken, Credential, TokenProvider};

@@ -59,7 +59,7 @@ pub(super) async fn run(inner: Arc<Inner>, stream: StreamIndex) {
             | Finished::Repaired
             | Finished::Probed
             | Finished::Rewound { .. }
-            | Finished::TooLarge => {
+            | Finished::GivenUp => {
                 backoff.reset();
                 match finished {
                     Finished::Repaired => inner.counters.repaired.add(1),

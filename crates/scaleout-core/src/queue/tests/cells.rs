@@ -16,6 +16,7 @@ enum Outcome {
     Timeout,
     Fatal,
     TooLarge,
+    Unconfirmed,
     RewoundInTail,
     RewoundBeyondTail,
     RewoundToZero,
@@ -37,6 +38,7 @@ enum Close {
 fn expected(policy: QueuePolicy, overflow: Overflow, outcome: Outcome) -> [&'static str; 3] {
     use Outcome::{
         Dropped, Fatal, Ok, RewoundBeyondTail, RewoundInTail, RewoundToZero, Timeout, TooLarge, Transient,
+        Unconfirmed,
     };
     use QueuePolicy::{Always, Disabled, InitialOnly};
     match (policy, overflow, outcome) {
@@ -47,6 +49,10 @@ fn expected(policy: QueuePolicy, overflow: Overflow, outcome: Outcome) -> [&'sta
         (_, Reject, TooLarge) => ["looof", "looof", "lcccf"],
         (_, Wait, TooLarge) => ["loooo", "loooo", "lcccc"],
         (_, DropOldest, TooLarge) => ["ldooo", "ldooo", "ldccc"],
+
+        (_, Reject, Unconfirmed) => ["uooof", "uooof", "ucccf"],
+        (_, Wait, Unconfirmed) => ["uoooo", "uoooo", "ucccc"],
+        (_, DropOldest, Unconfirmed) => ["udooo", "udooo", "udccc"],
 
         (_, Reject, RewoundInTail | RewoundBeyondTail | RewoundToZero) => ["oooof", "oooof", "ucccf"],
         (_, Wait, RewoundInTail | RewoundBeyondTail | RewoundToZero) => ["ooooo", "ooooc", "ucccc"],
@@ -81,15 +87,16 @@ fn every_publish_of_every_cell_resolves_as_the_table_says() {
             }
         }
     }
-    assert_eq!(cells, 3 * 3 * 9 * 3);
+    assert_eq!(cells, 3 * 3 * 10 * 3);
 }
 
-const OUTCOMES: [Outcome; 9] = [
+const OUTCOMES: [Outcome; 10] = [
     Outcome::Ok,
     Outcome::Transient,
     Outcome::Timeout,
     Outcome::Fatal,
     Outcome::TooLarge,
+    Outcome::Unconfirmed,
     Outcome::RewoundInTail,
     Outcome::RewoundBeyondTail,
     Outcome::RewoundToZero,
@@ -158,6 +165,7 @@ fn end_attempt(queue: &mut SendQueue, outcome: Outcome) -> Option<()> {
         Outcome::Timeout => ErrorKind::Timeout,
         Outcome::Fatal => ErrorKind::Unauthorized,
         Outcome::TooLarge => TOO_LARGE,
+        Outcome::Unconfirmed => ErrorKind::Unconfirmed,
         Outcome::RewoundInTail => ErrorKind::Rewound { last: 1 },
         Outcome::RewoundBeyondTail | Outcome::RewoundToZero => ErrorKind::Rewound { last: 0 },
     };

@@ -72,6 +72,8 @@ enum Fate {
     RequestLost,
     Fatal,
     TooLarge,
+    /// The store may have it from an earlier attempt, and must not be sent it again.
+    Unconfirmed,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -82,6 +84,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Fate::RequestLost),
         1 => Just(Fate::Fatal),
         1 => Just(Fate::TooLarge),
+        1 => Just(Fate::Unconfirmed),
     ];
     prop_oneof![
         30 => (stream.clone(), 0..120_usize, any::<bool>()).prop_map(|(stream, size, wait)| Op::Push { stream, size, wait }),
@@ -455,6 +458,7 @@ impl Run {
             Fate::RequestLost => Err(ErrorKind::Unavailable),
             Fate::Fatal => Err(ErrorKind::Unauthorized),
             Fate::TooLarge => Err(TOO_LARGE),
+            Fate::Unconfirmed => Err(ErrorKind::Unconfirmed),
         };
         let error = answer.err().map(Error::from);
         self.fixture.queues[stream].finished(self.now, error.as_ref().map_or(Ok(()), Err));
@@ -583,8 +587,8 @@ impl Model {
         let is_tried = frame.number > 0 && self.tried == Some(frame.number);
         self.last_failed = match answer {
             Ok(()) | Err(ErrorKind::Rewound { .. }) => false,
-            // A probe has no size to refuse.
-            Err(ErrorKind::PayloadTooLarge { .. }) => frame.number == 0,
+            // A probe has no size to refuse, and nothing to be there twice.
+            Err(ErrorKind::PayloadTooLarge { .. } | ErrorKind::Unconfirmed) => frame.number == 0,
             Err(_) => true,
         };
         match answer {
@@ -602,7 +606,8 @@ impl Model {
             Err(ErrorKind::PayloadTooLarge { .. }) if is_tried => {
                 self.resolve_tried(Err(if self.doubtful { ErrorKind::Unconfirmed } else { TOO_LARGE }));
             }
-            Err(ErrorKind::PayloadTooLarge { .. }) if frame.number > 0 => {
+            Err(ErrorKind::Unconfirmed) if is_tried => self.resolve_tried(Err(ErrorKind::Unconfirmed)),
+            Err(ErrorKind::PayloadTooLarge { .. } | ErrorKind::Unconfirmed) if frame.number > 0 => {
                 self.tail.retain(|(number, _)| *number != frame.number);
             }
             Err(_) => {

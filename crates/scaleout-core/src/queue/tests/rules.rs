@@ -221,7 +221,7 @@ fn given_up_numbers_are_never_used_again() {
     queue.set_up(true);
     let too_large = push(queue, "b");
     assert_eq!(next(queue).frame.number, 2);
-    assert_eq!(fail(queue, TOO_LARGE), Finished::TooLarge);
+    assert_eq!(fail(queue, TOO_LARGE), Finished::GivenUp);
     assert!(!queue.last_send_failed(), "the store did answer");
     let _receipt = push(queue, "c");
     let attempt = next(queue);
@@ -251,7 +251,7 @@ fn a_frame_that_may_be_there_is_unconfirmed_even_if_it_is_too_large_now() {
     next(queue);
     fail(queue, ErrorKind::Timeout);
     next(queue);
-    assert_eq!(fail(queue, TOO_LARGE), Finished::TooLarge);
+    assert_eq!(fail(queue, TOO_LARGE), Finished::GivenUp);
     assert_eq!(error(&receipt), Some(ErrorKind::Unconfirmed));
 }
 
@@ -352,7 +352,7 @@ fn a_tail_frame_that_became_too_large_is_not_repaired() {
     next(queue);
     fail(queue, ErrorKind::Rewound { last: 0 });
     assert_eq!(next(queue).frame.number, 1);
-    assert_eq!(fail(queue, TOO_LARGE), Finished::TooLarge);
+    assert_eq!(fail(queue, TOO_LARGE), Finished::GivenUp);
     assert_eq!(next(queue).frame.number, 2);
 }
 

@@ -104,7 +104,8 @@ impl Session {
             Outcome::Rejected(error) if settled => self.detach_link(handle, &error, cx),
             _ if settled => (),
             Outcome::Lost => (),
-            // Settled, even if the peer asked to settle second: so the service does, and its SDKs wait for it.
+            // Settled, even where the peer's mode is to settle second: the service does so, and Microsoft's SDKs, which
+            // ask for that mode, wait for it.
             Outcome::Accepted => self.accept(delivery_id, cx.wire),
             Outcome::Rejected(error) => {
                 self.flush(cx.wire);
@@ -140,6 +141,11 @@ fn publish(publisher: &Publisher, arrived: Arrived, cx: &Context<'_>) -> Outcome
     let published = match fate {
         SendFate::Busy => Err(Refusal::ServerBusy),
         SendFate::Normal | SendFate::LoseOutcome => publisher.sender.publish(messages),
+        SendFate::Lose => return Outcome::Lost,
+        SendFate::Hold => {
+            cx.faults.hold(publisher.sender.topic(), messages);
+            return Outcome::Lost;
+        }
     };
     match published {
         Ok(()) if fate == SendFate::LoseOutcome => Outcome::Lost,

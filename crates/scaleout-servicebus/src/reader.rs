@@ -1,0 +1,340 @@
+//! Receiving a stream: one subscription, one link, from one `Opened` to the next.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use scaleout_core::{Backoff, Epoch, Error, ErrorKind, StreamIndex, provider::Outbox};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use uuid::Uuid;
+
+use crate::{
+    config::Reception,
+    course::Course,
+    error::Failure,
+    node::{Node, Owner},
+    wire::{Delivery, Inlet},
+};
+
+/// Messages that the service may send ahead; the outbox of a reception has room for twice as many.
+const ROOM: u32 = 64;
+
+/// How long a link has to live until its end counts as the first failure again.
+const LASTING: Duration = Duration::from_secs(1);
+
+/// Receives `stream` for a reception until it is dropped or the backplane is closed.
+pub(crate) async fn run(owner: Arc<Owner>, stream: StreamIndex, outbox: Arc<Outbox>, changed: Arc<Notify>) {
+    let node = &owner.0;
+    let room = Notify::new();
+    let watch = async {
+        loop {
+            changed.notified().await;
+            if outbox.is_dropped() {
+                return;
+            }
+            room.notify_one();
+        }
+    };
+    let mut reader = Reader::new(Arc::clone(node), stream, Arc::clone(&outbox));
+    tokio::select! {
+        biased;
+        () = node.closing() => {}
+        () = watch => {}
+        never = reader.read(&room) => match never {},
+    }
+    outbox.end();
+    reader.release().await;
+}
+
+struct Reader {
+    node: Arc<Node>,
+    stream: StreamIndex,
+    outbox: Arc<Outbox>,
+    backoff: Backoff,
+    course: Course,
+    subscription: Option<Subscription>,
+    inlet: Option<Box<dyn Inlet>>,
+}
+
+/// A subscription of this reception, which may have to be created.
+struct Subscription {
+    name: String,
+    /// Whether it is the one that the node has on all topics.
+    is_own: bool,
+    /// The epoch of the topic on which it was created; `None` while it has to be.
+    epoch: Option<Epoch>,
+    /// It may be there, so that it has to be deleted at the end.
+    may_exist: bool,
+    /// A request may have created it without this node having learned of it.
+    may_be_new: AtomicBool,
+    /// It was created since the reception opened last, so that what came before it is lost.
+    is_new: bool,
+}
+
+impl Reader {
+    fn new(node: Arc<Node>, stream: StreamIndex, outbox: Arc<Outbox>) -> Self {
+        let config = &node.config;
+        let lock = (config.reception == Reception::PeekLock).then_some(config.lock_duration);
+        let seed = Uuid::new_v4().as_u64_pair().0;
+        Self {
+            backoff: Backoff::new(config.min_backoff, config.max_backoff, seed),
+            course: Course::new(lock),
+            subscription: None,
+            inlet: None,
+            node,
+            stream,
+            outbox,
+        }
+    }
+
+    async fn read(&mut self, room: &Notify) -> Infallible {
+        loop {
+            let error = match self.open().await {
+                Ok(()) => {
+                    let opened = Instant::now();
+                    let failure = self.pump(room).await;
+                    if opened.elapsed() >= LASTING {
+                        self.backoff.reset();
+                    }
+                    self.told(failure)
+                }
+                Err(error) => error,
+            };
+            self.inlet = None;
+            self.course.lost(Instant::now());
+            let app = &self.node.config.app;
+            tracing::debug!(%app, stream = self.stream.0, %error, "reception from Service Bus is interrupted");
+            let delay = match error.is_fatal() {
+                true => self.node.config.fatal_retry,
+                false => self.backoff.next_delay(),
+            };
+            self.outbox.fault(error);
+            sleep(delay).await;
+        }
+    }
+
+    /// Sees to a subscription and a link to it, and tells the `Opened` of that link.
+    async fn open(&mut self) -> Result<(), Error> {
+        let node = Arc::clone(&self.node);
+        node.entities.ensure_layout().await?;
+        let (name, epoch) = self.subscribe().await?;
+        let topic = node.entities.topic(self.stream);
+        match node.wire.inlet(topic, &name, node.config.reception).await {
+            Ok(inlet) => self.inlet = Some(inlet),
+            Err(failure) => return Err(self.told(failure)),
+        }
+        let is_fresh = !self.course.has_begun()
+            || self.course.position().is_some_and(|(known, _)| known != epoch)
+            || self.subscription.as_ref().is_some_and(|subscription| subscription.is_new)
+            || node.config.reception == Reception::ReceiveAndDelete;
+        let head = self.head(epoch, is_fresh).await?;
+        let opened = match is_fresh {
+            true => {
+                let unbroken = !self.course.has_begun();
+                self.course.begin(epoch, head, unbroken)
+            }
+            false => self.course.go_on(epoch, head),
+        };
+        if let Some(subscription) = &mut self.subscription {
+            subscription.is_new = false;
+        }
+        node.lane(self.stream).saw_epoch(epoch);
+        self.outbox.push(&mut vec![opened]);
+        Ok(())
+    }
+
+    /// The name of the subscription, and the epoch of the topic it is on.
+    async fn subscribe(&mut self) -> Result<(String, Epoch), Error> {
+        let node = Arc::clone(&self.node);
+        if self.subscription.is_none() {
+            let is_own = node.lane(self.stream).take_subscription();
+            let name = match (is_own, node.config.create_entities) {
+                (true, _) => node.entities.subscription().to_owned(),
+                (false, true) => node.entities.another_subscription(),
+                (false, false) => {
+                    let problem = "a stream is received twice, and with create_entities=false there is one subscription";
+                    return Err(Error::new(ErrorKind::Config, problem));
+                }
+            };
+            self.subscription = Some(Subscription {
+                name,
+                is_own,
+                epoch: None,
+                may_exist: false,
+                may_be_new: AtomicBool::new(false),
+                is_new: false,
+            });
+        }
+        let Some(subscription) = &mut self.subscription else { unreachable!("it was made above") };
+        if let Some(epoch) = subscription.epoch {
+            return Ok((subscription.name.clone(), epoch));
+        }
+        node.entities.ensure_topic(self.stream).await?;
+        subscription.may_exist = true;
+        let (name, may_be_new) = (&subscription.name, &subscription.may_be_new);
+        subscription.is_new |= node.entities.ensure_subscription(self.stream, name, may_be_new).await?;
+        // Asked for afterwards: of a topic that was made anew in between, the subscription is not there.
+        let epoch = node.entities.epoch(self.stream).await?.ok_or_else(|| {
+            Error::new(ErrorKind::Unavailable, "a topic was deleted while this node subscribed to it")
+        })?;
+        subscription.epoch = Some(epoch);
+        Ok((subscription.name.clone(), epoch))
+    }
+
+    /// Appends an empty payload and waits until it is back: what was appended before it has an id below its own.
+    async fn head(&mut self, epoch: Epoch, is_fresh: bool) -> Result<u64, Error> {
+        let node = Arc::clone(&self.node);
+        let limit = node.config.operation_timeout;
+        let message_id = format!("opening-{}", Uuid::new_v4().simple());
+        let mut append = Box::pin(node.sends(self.stream).opening(message_id.clone()));
+        let (mut is_appended, mut head) = (false, None);
+        loop {
+            if let (true, Some(head)) = (is_appended, head) {
+                return Ok(head);
+            }
+            // What waits in the subscription is more than can be held: it is told, and passed on, as it comes.
+            if !is_fresh && self.course.is_full() {
+                return Ok(self.course.last());
+            }
+            let Some(inlet) = &mut self.inlet else { return Err(closed_link()) };
+            let received = tokio::select! {
+                biased;
+                appended = &mut append, if !is_appended => {
+                    if appended? != epoch {
+                        self.unsubscribe();
+                        return Err(Error::new(ErrorKind::Unavailable, "a topic was deleted and created again"));
+                    }
+                    is_appended = true;
+                    continue;
+                }
+                received = timeout(limit, inlet.receive(ROOM)) => received,
+            };
+            let received = match received {
+                Ok(Ok(received)) => received,
+                Ok(Err(failure)) => return Err(self.told(failure)),
+                Err(_) => {
+                    return Err(Error::new(
+                        ErrorKind::Timeout,
+                        format!(
+                            "a message that this node sent to topic {} did not come back on its subscription within {limit:?}: \
+                             is it the only one that receives there, and has the subscription the default rule?",
+                            node.entities.topic(self.stream)
+                        ),
+                    ));
+                }
+            };
+            for delivery in received {
+                if delivery.message_id.as_deref() == Some(message_id.as_str()) {
+                    self.check_order(epoch, &delivery)?;
+                    head = Some(delivery.id);
+                }
+                // Of a fresh reception nothing counts until it is known where it begins.
+                if !is_fresh || head.is_some() {
+                    self.course.take(delivery);
+                }
+            }
+        }
+    }
+
+    /// Where nobody can be asked when the topic was created, its ids tell whether it is still the same one.
+    fn check_order(&self, epoch: Epoch, opening: &Delivery) -> Result<(), Error> {
+        match self.course.position() {
+            Some((known, stand)) if known == epoch && opening.id <= stand => Err(Error::new(
+                ErrorKind::Config,
+                format!(
+                    "topic {} was deleted and created again: it counts from {} after {stand}. Raise `epoch` on all nodes",
+                    self.node.entities.topic(self.stream),
+                    opening.id
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Passes on what is received, until the link fails.
+    async fn pump(&mut self, room: &Notify) -> Failure {
+        let mut events = Vec::new();
+        loop {
+            self.course.release(Instant::now(), &mut events);
+            self.outbox.push(&mut events);
+            if !self.outbox.room(ROOM as usize) {
+                room.notified().await;
+                continue;
+            }
+            if let Some(until) = self.course.rests_until().filter(|until| *until > Instant::now()) {
+                sleep_until(until).await;
+                continue;
+            }
+            let deadline = self.course.deadline();
+            let Some(inlet) = &mut self.inlet else { return Failure::Closed };
+            let received = tokio::select! {
+                biased;
+                received = inlet.receive(ROOM) => received,
+                () = wait_until(deadline) => continue,
+            };
+            match received {
+                Ok(received) => received.into_iter().for_each(|delivery| self.course.take(delivery)),
+                Err(failure) => return failure,
+            }
+        }
+    }
+
+    /// The subscription is gone, or that of another topic.
+    fn unsubscribe(&mut self) {
+        if let Some(subscription) = &mut self.subscription {
+            subscription.epoch = None;
+        }
+    }
+
+    fn told(&mut self, failure: Failure) -> Error {
+        if failure.is_not_found() {
+            self.unsubscribe();
+        }
+        let doing = format!("receiving from topic {}", self.node.entities.topic(self.stream));
+        failure.into_error(&doing, &self.node.config)
+    }
+
+    /// Ends the link, and deletes the subscription.
+    async fn release(mut self) {
+        let node = &self.node;
+        let limit = node.config.operation_timeout;
+        if let Some(inlet) = self.inlet.take() {
+            inlet.close(limit.min(CLOSING)).await;
+        }
+        let Some(subscription) = self.subscription else { return };
+        if subscription.may_exist {
+            let removed = timeout(limit, node.entities.remove_subscription(self.stream, &subscription.name));
+            let removed = removed.await.unwrap_or_else(|_| {
+                let problem =
+                    format!("subscription {} could not be deleted within {limit:?}", subscription.name);
+                Err(Error::new(ErrorKind::Timeout, problem))
+            });
+            if let Err(error) = removed {
+                tracing::warn!(app = %node.config.app, stream = self.stream.0, %error, "a subscription stays until it is idle for long enough");
+                node.could_not_release(error);
+            }
+        }
+        if subscription.is_own {
+            node.lane(self.stream).give_subscription_back();
+        }
+    }
+}
+
+/// How long the end of a link may take at the end of a reception.
+const CLOSING: Duration = Duration::from_secs(2);
+
+async fn wait_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn closed_link() -> Error {
+    Error::new(ErrorKind::Unavailable, "the link to a subscription is closed")
+}
