@@ -372,6 +372,23 @@ async fn what_is_no_message_is_rejected_and_what_is_too_long_takes_its_link_alon
 }
 
 #[tokio::test]
+async fn what_is_to_come_later_is_refused() {
+    let emulator = start().await;
+    let mut peer = Peer::ready(&emulator).await;
+    peer.attach_sender(0, 0, "orders").await;
+    for (milliseconds, code_of) in [(1_000, ACCEPTED), (i64::MAX, REJECTED)] {
+        let name = Value::symbol("x-opt-scheduled-enqueue-time");
+        let message = Message {
+            annotations: vec![(name, Value::Timestamp(milliseconds))],
+            body: servicebus_emulator::message::Body::Data(vec![b"body".to_vec().into()]),
+            ..Message::default()
+        };
+        peer.send(0, 0, &message.encode(), false).await;
+        assert_eq!(code(peer.expect(DISPOSITION).await.field(4)), code_of);
+    }
+}
+
+#[tokio::test]
 async fn credit_is_renewed_while_it_is_used() {
     let emulator = start().await;
     let mut peer = Peer::ready(&emulator).await;

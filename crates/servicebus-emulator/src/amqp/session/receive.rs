@@ -136,6 +136,9 @@ fn publish(publisher: &Publisher, arrived: Arrived, cx: &Context<'_>) -> Outcome
         Ok(messages) => messages,
         Err(malformed) => return Outcome::Rejected(malformed.into()),
     };
+    if messages.iter().any(Incoming::is_scheduled) {
+        return Outcome::Rejected(Refusal::NotSupported("A scheduled message".to_owned()).into());
+    }
     cx.faults.counters().sent(messages.len());
     let fate = cx.faults.next_send();
     let published = match fate {
