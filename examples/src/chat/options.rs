@@ -21,8 +21,9 @@ pub struct Options {
     #[arg(long = "peer", value_name = "HOST:PORT")]
     pub peers: Vec<String>,
 
-    /// The store that connects the nodes: redis://127.0.0.1:6379?app=chat for instance, or
-    /// sqlserver://user:password@localhost/database?app=chat. `memory:` reaches the nodes of this process only.
+    /// The store that connects the nodes: redis://127.0.0.1:6379?app=chat for instance,
+    /// sqlserver://user:password@localhost/database?app=chat, or a connection string of Azure Service Bus with App=chat.
+    /// `memory:` reaches the nodes of this process only.
     // A string, since clap would show what it cannot parse, password and all.
     #[arg(long, value_name = "URL", default_value = "memory:")]
     pub backplane: String,
