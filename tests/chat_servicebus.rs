@@ -56,7 +56,10 @@ async fn one_namespace_is_reached_by_urls_and_by_connection_strings() {
         servicebus.tls_string("chat-test"),
         servicebus.tls_url("chat-test"),
     ];
-    let mut processes = settings.map(|settings| ChatProcess::on(&settings, &[]));
+    let mut processes = Vec::from(settings.map(|settings| ChatProcess::on(&settings, &[])));
+    // As it is copied from elsewhere.
+    let copied = servicebus.emulator.connection_string();
+    processes.push(ChatProcess::on(&copied, &["--app", "chat-test"]));
     let mut clients = Vec::new();
     for process in &mut processes {
         clients.push(Client::join(process.address().await, "lobby", "Ada").await);

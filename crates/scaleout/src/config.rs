@@ -74,6 +74,17 @@ enum Kind {
 }
 
 impl BackplaneConfig {
+    /// Reads what [`parse`](str::parse) reads; where it names no app, it is for this one.
+    ///
+    /// For applications that have the namespace elsewhere than in `text`, such as in an option of their own. An app that
+    /// `text` names stays: [`bus`](Self::bus) refuses it where [`BusConfig::app`] is another.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config), as of `parse`.
+    pub fn parse_for(app: &AppName, text: &str) -> Result<Self, Error> {
+        url::parse(&url::with_app(text, app))
+    }
+
     /// The namespace of the application, where the URL or the settings of the provider name it.
     #[must_use]
     pub fn app(&self) -> Option<&AppName> {
@@ -98,7 +109,9 @@ impl BackplaneConfig {
             #[cfg(feature = "redis")]
             Kind::Redis(config) => Ok(Arc::new(RedisBackplane::new(RedisConfig::clone(config))?)),
             #[cfg(feature = "servicebus")]
-            Kind::ServiceBus(config) => Ok(Arc::new(ServiceBusBackplane::new(ServiceBusConfig::clone(config))?)),
+            Kind::ServiceBus(config) => {
+                Ok(Arc::new(ServiceBusBackplane::new(ServiceBusConfig::clone(config))?))
+            }
             #[cfg(feature = "sqlserver")]
             Kind::SqlServer(config) => Ok(Arc::new(SqlServerBackplane::new(SqlServerConfig::clone(config))?)),
         }

@@ -1,6 +1,6 @@
 //! Which provider a URL is for.
 
-use scaleout_core::{Error, ErrorKind};
+use scaleout_core::{AppName, Error, ErrorKind};
 
 use crate::{BackplaneConfig, memory};
 
@@ -23,6 +23,20 @@ pub(crate) fn parse(url: &str) -> Result<BackplaneConfig, Error> {
     match PROVIDERS.iter().find(|provider| is_any_of(provider.families, family)) {
         Some(provider) => provider.read(url),
         None => Err(refused(format!("there is no backplane for {scheme}://; {}", compiled_in()))),
+    }
+}
+
+/// `text` for `app`, unless it names one already.
+pub(crate) fn with_app(text: &str, app: &AppName) -> String {
+    let text = text.trim();
+    if is_ado(text) || is_servicebus(text) {
+        let text = text.trim_end_matches(';');
+        return if has_part(text, &["app"]) { text.to_owned() } else { format!("{text};App={app}") };
+    }
+    match text.split_once('?') {
+        Some((_, query)) if query.split('&').any(|pair| pair.starts_with("app=")) => text.to_owned(),
+        Some(_) => format!("{text}&app={app}"),
+        None => format!("{text}?app={app}"),
     }
 }
 

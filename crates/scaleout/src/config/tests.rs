@@ -102,6 +102,43 @@ fn the_app_of_the_url_is_that_of_the_bus() {
     assert!(format!("{:?}", nameless.bus(app("shop")).unwrap()).contains("\"shop\""));
 }
 
+#[test]
+fn an_app_from_elsewhere_counts_where_the_text_names_none() {
+    let app: AppName = "chat".parse().expect("a name");
+    for (text, expected) in [
+        ("memory:", "chat"),
+        (" memory:demo ", "chat"),
+        ("memory:?", "chat"),
+        ("memory:demo?app=shop", "shop"),
+        #[cfg(feature = "redis")]
+        ("redis://localhost/2", "chat"),
+        #[cfg(feature = "redis")]
+        ("redis+sentinel://a,b/main?streams=8", "chat"),
+        #[cfg(feature = "redis")]
+        ("redis+unix:///run/redis.sock?streams=8&app=shop", "shop"),
+        #[cfg(feature = "servicebus")]
+        ("servicebus://ada:hunter2@localhost", "chat"),
+        #[cfg(feature = "servicebus")]
+        ("Endpoint=sb://localhost/;SharedAccessKeyName=ada;SharedAccessKey=hunter2=;", "chat"),
+        #[cfg(feature = "servicebus")]
+        ("Endpoint=sb://localhost/; APP = shop;SharedAccessKeyName=ada;SharedAccessKey=hunter2=", "shop"),
+        #[cfg(feature = "sqlserver")]
+        ("sqlserver://ada:hunter2@localhost/db?table_count=8", "chat"),
+        #[cfg(feature = "sqlserver")]
+        ("Server=localhost;Database=db;User ID=ada;Password='hunter2;'", "chat"),
+        #[cfg(feature = "sqlserver")]
+        ("Server=localhost;Database=db;User ID=ada;Password=hunter2;app=shop;", "shop"),
+    ] {
+        let config = BackplaneConfig::parse_for(&app, text).expect(text);
+        assert_eq!(config.app().map(AppName::as_str), Some(expected), "{text}");
+    }
+    // What is no setting at all is refused as ever.
+    for text in ["", "hunter2", "nats://ada:hunter2@localhost", "SharedAccessKey=hunter2"] {
+        let told = BackplaneConfig::parse_for(&app, text).expect_err(text).to_string();
+        assert_eq!(told, refusal(text));
+    }
+}
+
 #[cfg(not(feature = "redis"))]
 #[test]
 fn a_provider_that_is_not_compiled_in_names_its_feature() {
