@@ -1,11 +1,16 @@
 //! What a user can set on a Service Bus backplane.
 
+mod connection_string;
 mod endpoints;
+mod options;
+#[cfg(feature = "serde")]
+mod serde;
 mod tls;
+mod url;
 
-use std::{fmt, num::NonZeroU16, time::Duration};
+use std::{fmt, num::NonZeroU16, str::FromStr, time::Duration};
 
-use scaleout_core::{AppName, Error, ErrorKind};
+use scaleout_core::{AppName, Error, ErrorKind, provider::settings::is_host};
 
 pub(crate) use self::endpoints::ManagementUrl;
 use crate::token::Credential;
@@ -14,6 +19,49 @@ use crate::token::Credential;
 ///
 /// `app`, `topic_prefix` and `topic_count` are the layout: all nodes of an app must agree on them. `Debug` shows no
 /// secrets.
+///
+/// # Text forms
+///
+/// The connection string of a namespace, as the portal shows it, with options of ours:
+/// `Endpoint=sb://chat.servicebus.windows.net/;SharedAccessKeyName=…;SharedAccessKey=…;App=chat`. Names have any case.
+///
+/// - `Endpoint=sb://host[:port]`, where the port is that for messages;
+/// - `SharedAccessKeyName` and `SharedAccessKey`, or `SharedAccessSignature` with a ready token;
+/// - `UseDevelopmentEmulator=true` is `development_emulator`;
+/// - `TransportType=AmqpWebSockets` is `protocol=websocket`;
+/// - `EntityPath` is refused: it is in the connection string of one topic or queue, whose policy knows no others.
+///
+/// As a URL, `servicebus://policy:key@host[:port]/?app=chat`, or `servicebus+emulator://` for the development emulator.
+/// Policy, key and values are percent-decoded, and a `+` is a plus; a `/` in a key must be written `%2F`.
+///
+/// Options are named as the fields, which are described below; in a connection string also as `TopicCount`: `app`
+/// (required), `host`, `amqp_port`, `management_endpoint`, `shared_access_key_name`, `shared_access_key`,
+/// `shared_access_signature`, `development_emulator`, `ca` (PEM or the path of a PEM file, which is read at once),
+/// `protocol` (`amqp`, `websocket`, `rest`), `topic_prefix`, `topic_count`, `create_entities`, `subscription`, `epoch`,
+/// `node_label`, `reception` (`peek_lock`, `receive_and_delete`), `subscription_idle_expiry`, `message_ttl`,
+/// `lock_duration`, `max_delivery_count`, `max_topic_megabytes`, `duplicate_window`, `max_payload_bytes`, `idle_timeout`,
+/// `connect_timeout`, `operation_timeout`, `token_lifetime`, `min_backoff`, `max_backoff`, `fatal_retry` and
+/// `start_jitter`. A size is `64KiB`, `1MB` or plain bytes; a duration is `500ms`, `1m 30s` or plain seconds.
+///
+/// An option that is unknown, empty or given twice is refused in either form.
+///
+/// ```
+/// # fn main() -> Result<(), scaleout_core::Error> {
+/// use std::time::Duration;
+///
+/// use scaleout_servicebus::{Credential, ServiceBusConfig};
+///
+/// let config: ServiceBusConfig = "Endpoint=sb://chat.servicebus.windows.net/;SharedAccessKeyName=node;\
+///     SharedAccessKey=c2VjcmV0;App=chat;MessageTtl=10m".parse()?;
+/// assert_eq!(config.credential, Credential::shared_access_key("node", "c2VjcmV0"));
+/// assert_eq!(config.message_ttl, Duration::from_secs(600));
+///
+/// let same: ServiceBusConfig =
+///     "servicebus://node:c2VjcmV0@chat.servicebus.windows.net/?app=chat&message_ttl=10m".parse()?;
+/// assert_eq!(config, same);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ServiceBusConfig {
@@ -194,6 +242,16 @@ impl ServiceBusConfig {
         }
     }
 
+    /// Reads one of the [text forms](Self#text-forms), which must not say as whom to connect.
+    ///
+    /// It is for tokens of a [provider](crate::TokenProvider), which no text can hold: leave out key and signature.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config), with every problem in one line, none of which shows a value.
+    pub fn parse_with(text: &str, credential: Credential) -> Result<Self, Error> {
+        parse(text, Some(credential))
+    }
+
     /// Whether connections for messages are encrypted: all but those to the development emulator.
     pub(crate) fn tls(&self) -> bool {
         !self.development_emulator
@@ -207,6 +265,27 @@ impl ServiceBusConfig {
             (false, Protocol::WebSocket | Protocol::Rest) => 443,
         })
     }
+}
+
+impl FromStr for ServiceBusConfig {
+    type Err = Error;
+
+    /// Reads a connection string or a URL; both are described [above](ServiceBusConfig#text-forms).
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config), with every problem in one line, none of which shows a value.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        parse(text, None)
+    }
+}
+
+fn parse(text: &str, credential: Option<Credential>) -> Result<ServiceBusConfig, Error> {
+    let text = text.trim();
+    // The other form has a `://` in it as well.
+    let is_url = text.split_once("://").is_some_and(|(scheme, _)| {
+        scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+    });
+    if is_url { url::parse(text, credential) } else { connection_string::parse(text, credential) }
 }
 
 macro_rules! setters {
@@ -281,7 +360,11 @@ impl ServiceBusConfig {
     }
 
     fn refuse_service(&self, refuse: &mut impl FnMut(bool, &str)) {
-        refuse(!host_fits(&self.host), "host is not a name or an IP address (IPv6 without brackets)");
+        refuse(self.host.is_empty(), "host is missing");
+        refuse(
+            !self.host.is_empty() && !is_host(&self.host),
+            "host is not a name or an IP address (IPv6 without brackets)",
+        );
         refuse(
             matches!(self.host.as_str(), "0.0.0.0" | "::"),
             "host is 0.0.0.0 or ::, which a server listens on and nobody can connect to",
@@ -466,13 +549,6 @@ impl fmt::Debug for ServiceBusConfig {
     }
 }
 
-/// Whether `host` can be a name or an IP address.
-fn host_fits(host: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    host.parse::<std::net::Ipv6Addr>().is_ok()
-        || (1..=255).contains(&host.len()) && host.bytes().all(fits) && host != "."
-}
-
 /// All of `problems` in one error, if there are any.
 fn refuse_if_any(problems: Vec<String>) -> Result<(), Error> {
     if problems.is_empty() {
@@ -489,3 +565,6 @@ const MAX_TOPICS: u16 = 64;
 
 /// What a topic of the tier Premium can be set to take.
 const MAX_PAYLOAD_BYTES: usize = 100 << 20;
+
+#[cfg(test)]
+mod tests;

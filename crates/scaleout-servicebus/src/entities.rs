@@ -1,10 +1,21 @@
 //! What a node needs in the namespace: the topics of its app, and its own subscription on each.
 
-use std::sync::Arc;
+mod names;
 
-use scaleout_core::{Epoch, Error, StreamIndex};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
-use crate::{config::ServiceBusConfig, token::Tokens};
+use scaleout_core::{Backoff, Epoch, Error, ErrorKind, StreamIndex};
+use tokio::{sync::OnceCell, time::sleep};
+
+use crate::{
+    config::ServiceBusConfig,
+    error::Failure,
+    management::{Created, Management, SubscriptionSpec, TopicInfo, TopicSpec},
+    token::Tokens,
+};
 
 /// The topics of the app, and this node's subscription on each.
 ///
@@ -12,17 +23,42 @@ use crate::{config::ServiceBusConfig, token::Tokens};
 #[derive(Debug)]
 pub(crate) struct Entities {
     config: Arc<ServiceBusConfig>,
-    topics: Vec<String>,
+    /// `None` where nothing is asked.
+    management: Option<Management>,
+    /// One for each stream.
+    topics: Vec<Topic>,
     subscription: String,
+    layout: OnceCell<()>,
+    /// Whether it was said that a topic does not detect duplicates.
+    warned: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Topic {
+    name: String,
+    /// As it was last found.
+    found: Mutex<Option<TopicInfo>>,
 }
 
 impl Entities {
-    /// It does no I/O but reading the host's name.
+    /// It does no I/O but reading the host's name and the certificates of the operating system.
     ///
     /// # Errors
-    /// [`Config`](scaleout_core::ErrorKind::Config) where TLS cannot be set up.
-    pub(crate) fn new(config: Arc<ServiceBusConfig>, _tokens: Arc<Tokens>) -> Result<Self, Error> {
-        Ok(Self { config, topics: Vec::new(), subscription: String::new() })
+    /// [`Config`](ErrorKind::Config) where TLS cannot be set up.
+    pub(crate) fn new(config: Arc<ServiceBusConfig>, tokens: Arc<Tokens>) -> Result<Self, Error> {
+        let management = if config.create_entities { Some(Management::new(&config, tokens)?) } else { None };
+        let topic = |index| Topic {
+            name: names::topic(&config, StreamIndex(index)),
+            found: Mutex::default(),
+        };
+        Ok(Self {
+            topics: (0..config.topic_count.get()).map(topic).collect(),
+            subscription: names::subscription(&config),
+            management,
+            config,
+            layout: OnceCell::new(),
+            warned: AtomicBool::new(false),
+        })
     }
 
     /// Compares the number of topics there are with the configured one, and creates those that are missing.
@@ -30,40 +66,110 @@ impl Entities {
     /// It is done once; after an error the next call does it again.
     ///
     /// # Errors
-    /// [`Config`](scaleout_core::ErrorKind::Config), which names both numbers where they differ; others as of requests.
+    /// [`Config`](ErrorKind::Config), which names both numbers where they differ; others as of requests.
+    ///
+    /// # Cancel safety
+    /// Some topics may have been created; the next call creates the others.
     pub(crate) async fn ensure_layout(&self) -> Result<(), Error> {
-        Ok(())
+        let Some(management) = &self.management else { return Ok(()) };
+        self.layout.get_or_try_init(|| self.make_layout(management)).await.copied()
     }
 
     /// The epoch of a topic, asked for once; `None` where the topic is missing.
     ///
     /// # Errors
-    /// [`Config`](scaleout_core::ErrorKind::Config) where it is partitioned; others as of requests.
-    pub(crate) async fn epoch(&self, _stream: StreamIndex) -> Result<Option<Epoch>, Error> {
-        Ok(Some(Epoch(self.config.epoch)))
+    /// [`Config`](ErrorKind::Config) where it is partitioned or disabled; others as of requests.
+    pub(crate) async fn epoch(&self, stream: StreamIndex) -> Result<Option<Epoch>, Error> {
+        let Some(management) = &self.management else { return Ok(Some(Epoch(self.config.epoch))) };
+        let topic = self.of(stream)?;
+        let found = self
+            .retried(&format!("looking for topic {}", topic.name), || management.topic(&topic.name))
+            .await?;
+        topic.put_found(found.clone());
+        let Some(info) = found else { return Ok(None) };
+        self.accept(&info)?;
+        Ok(Some(Epoch(info.created_at_micros)))
     }
 
     /// The epoch of a topic, which is created if it is missing.
-    pub(crate) async fn ensure_topic(&self, _stream: StreamIndex) -> Result<Epoch, Error> {
-        Ok(Epoch(self.config.epoch))
-    }
-
-    /// Creates this node's subscription on the stream's topic if it is missing; `true` if it was.
     ///
     /// # Errors
-    /// [`Config`](scaleout_core::ErrorKind::Config) where no subscription is configured and none may be created.
-    pub(crate) async fn ensure_subscription(&self, _stream: StreamIndex, _name: &str) -> Result<bool, Error> {
-        Ok(false)
+    /// As [`epoch`](Self::epoch).
+    ///
+    /// # Cancel safety
+    /// The topic may have been created.
+    pub(crate) async fn ensure_topic(&self, stream: StreamIndex) -> Result<Epoch, Error> {
+        // Twice, since it may be deleted in between.
+        for _ in 0..2 {
+            if let Some(epoch) = self.epoch(stream).await? {
+                return Ok(epoch);
+            }
+            if let Some(management) = &self.management {
+                self.create_topic(management, &self.of(stream)?.name).await?;
+            }
+        }
+        let topic = self.topic(stream);
+        self.epoch(stream).await?.ok_or_else(|| {
+            let context = format!("creating topic {topic}: it is deleted again and again");
+            Error::new(ErrorKind::Unavailable, context)
+        })
     }
 
-    /// Deletes this node's subscription on the stream's topic, unless it is a configured one.
-    pub(crate) async fn remove_subscription(&self, _stream: StreamIndex, _name: &str) -> Result<(), Error> {
-        Ok(())
+    /// Creates a subscription of this node on the stream's topic if it is missing; `true` if it was, or may have been.
+    ///
+    /// `may_be_new` says whether an earlier request may have created it without anybody having learned of it.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config) where no subscription is configured and none may be created, or it is disabled;
+    /// [`Unavailable`](ErrorKind::Unavailable) where the topic is missing; others as of requests.
+    ///
+    /// # Cancel safety
+    /// It may have been created; the next call answers `true` then.
+    pub(crate) async fn ensure_subscription(
+        &self,
+        stream: StreamIndex,
+        name: &str,
+        may_be_new: &AtomicBool,
+    ) -> Result<bool, Error> {
+        let Some(management) = &self.management else { return self.require_subscription() };
+        let topic = self.of(stream)?;
+        let spec = self.subscription_spec();
+        let doing = format!("creating subscription {name} of topic {}", topic.name);
+        let created = self
+            .retried(&doing, || async {
+                let uncertain = may_be_new.swap(true, Ordering::Relaxed);
+                let created = management.create_subscription(&topic.name, name, &spec).await;
+                // What was refused is not there; any other failure may have come after the deed.
+                if created.as_ref().is_err_and(is_refusal) {
+                    may_be_new.store(uncertain, Ordering::Relaxed);
+                }
+                created.map(|created| created == Created::New || uncertain)
+            })
+            .await?;
+        may_be_new.store(false, Ordering::Relaxed);
+        if !created {
+            self.look_at_subscription(management, topic, name).await?;
+        }
+        Ok(created)
     }
 
-    /// The name of the stream's topic.
+    /// Deletes a subscription of this node on the stream's topic, unless it is a configured one.
+    ///
+    /// # Errors
+    /// As of requests; what is not there is no error.
+    ///
+    /// # Cancel safety
+    /// It may have been deleted.
+    pub(crate) async fn remove_subscription(&self, stream: StreamIndex, name: &str) -> Result<(), Error> {
+        let Some(management) = &self.management else { return Ok(()) };
+        let topic = &self.of(stream)?.name;
+        let doing = format!("deleting subscription {name} of topic {topic}");
+        self.retried(&doing, || management.delete_subscription(topic, name)).await.map(drop)
+    }
+
+    /// The name of the stream's topic; empty where there is no such stream.
     pub(crate) fn topic(&self, stream: StreamIndex) -> &str {
-        self.topics.get(stream.index()).map_or("", String::as_str)
+        self.topics.get(stream.index()).map_or("", |topic| topic.name.as_str())
     }
 
     /// The name of this node's subscription, the same on every topic; empty where none is configured nor created.
@@ -73,6 +179,207 @@ impl Entities {
 
     /// A name for one more subscription of this node.
     pub(crate) fn another_subscription(&self) -> String {
-        String::new()
+        names::subscription(&self.config)
+    }
+
+    /// The stream's topic as [`epoch`](Self::epoch) found it last.
+    pub(crate) fn found(&self, stream: StreamIndex) -> Option<TopicInfo> {
+        self.topics.get(stream.index())?.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn make_layout(&self, management: &Management) -> Result<(), Error> {
+        // Nodes start together.
+        sleep(self.config.start_jitter.mul_f64(fastrand::f64())).await;
+        let there = self.list(management).await?;
+        let missing: Vec<_> =
+            self.topics.iter().enumerate().filter(|(index, _)| !there.contains(index)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        // From the highest to the lowest, so that a node of another count that lists them meanwhile sees this one.
+        for (_, topic) in missing.into_iter().rev() {
+            self.create_topic(management, &topic.name).await?;
+        }
+        // A node of another count may have listed them just before as well.
+        self.list(management).await.map(drop)
+    }
+
+    /// The indices of the topics that there are, which fit the configured count.
+    async fn list(&self, management: &Management) -> Result<Vec<usize>, Error> {
+        let prefix = names::topic_prefix(&self.config);
+        let titles = self.retried("listing the topics", || management.topics(&prefix)).await?;
+        let indices: Vec<_> =
+            titles.iter().filter_map(|title| names::index(&title[prefix.len()..])).collect();
+        match indices.iter().max() {
+            Some(highest) if highest + 1 != self.topics.len() => {
+                let (there, count) = (highest + 1, self.topics.len());
+                Err(Error::new(
+                    ErrorKind::Config,
+                    format!(
+                        "listing the topics: {prefix}{highest} is the last one, so the app {} has {there} topics, and \
+                         topic_count is {count}: set it to {there} on all nodes, or stop all nodes and delete the topics \
+                         {prefix}* (if {prefix}{} was deleted alone, create it)",
+                        self.config.app,
+                        count - 1,
+                    ),
+                ))
+            }
+            _ => Ok(indices),
+        }
+    }
+
+    async fn create_topic(&self, management: &Management, name: &str) -> Result<(), Error> {
+        let spec = self.topic_spec();
+        let doing = format!("creating topic {name}");
+        if self.retried(&doing, || management.create_topic(name, &spec)).await? == Created::New {
+            tracing::info!(topic = name, "created a topic");
+        }
+        Ok(())
+    }
+
+    /// What is there already may still be of no use.
+    async fn look_at_subscription(
+        &self,
+        management: &Management,
+        topic: &Topic,
+        name: &str,
+    ) -> Result<(), Error> {
+        let doing = format!("looking for subscription {name} of topic {}", topic.name);
+        let found = self.retried(&doing, || management.subscription(&topic.name, name)).await?;
+        match found.map(|found| found.status) {
+            None => Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("{doing}: it is neither there nor can be created yet"),
+            )),
+            Some(status) if matches!(status.as_str(), "Disabled" | "ReceiveDisabled") => Err(Error::new(
+                ErrorKind::Config,
+                format!("{doing}: it is disabled; delete it, or set its status to Active in the portal"),
+            )),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Refuses a topic that is of no use, and warns of one that is of less.
+    fn accept(&self, info: &TopicInfo) -> Result<(), Error> {
+        let name = &info.name;
+        if info.is_partitioned {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!(
+                    "topic {name} is partitioned, which gives its messages no common order: delete it, and create it \
+                     without partitions, or in a namespace without them"
+                ),
+            ));
+        }
+        if matches!(info.status.as_str(), "Disabled" | "SendDisabled") {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("topic {name} is disabled: az servicebus topic update -n {name} --status Active"),
+            ));
+        }
+        if !info.detects_duplicates && !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                topic = name,
+                "the topic does not detect duplicates, so that a message that is sent again may come twice: delete it, and \
+                 let a node create it, or create it with --enable-duplicate-detection true"
+            );
+        }
+        Ok(())
+    }
+
+    /// Without the right to create one, a subscription must be configured.
+    fn require_subscription(&self) -> Result<bool, Error> {
+        if self.subscription.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "subscription is missing: with create_entities=false a node that receives needs one of its own on every \
+                 topic, and its name in subscription",
+            ));
+        }
+        Ok(false)
+    }
+
+    fn of(&self, stream: StreamIndex) -> Result<&Topic, Error> {
+        self.topics.get(stream.index()).ok_or_else(|| {
+            Error::new(ErrorKind::Config, format!("there is no stream {stream} of {}", self.topics.len()))
+        })
+    }
+
+    fn topic_spec(&self) -> TopicSpec {
+        // Properties and header come on top of the payload.
+        let kilobytes = (self.config.max_payload_bytes as u64).div_ceil(1_024) + 64;
+        TopicSpec {
+            message_ttl: self.config.message_ttl,
+            max_megabytes: self.config.max_topic_megabytes,
+            duplicate_window: self.config.duplicate_window,
+            max_message_kilobytes: (kilobytes > PREMIUM_DEFAULT_KILOBYTES)
+                .then(|| kilobytes.min(PREMIUM_LARGEST_KILOBYTES)),
+        }
+    }
+
+    fn subscription_spec(&self) -> SubscriptionSpec {
+        SubscriptionSpec {
+            lock_duration: self.config.lock_duration,
+            message_ttl: self.config.message_ttl,
+            max_delivery_count: self.config.max_delivery_count,
+            idle_expiry: self.config.subscription_idle_expiry,
+        }
+    }
+
+    /// Asks until there is an answer, but only a few times: whoever waits for it has a back-off as well.
+    ///
+    /// All that is asked for here may be asked for twice.
+    async fn retried<T, F>(&self, doing: &str, ask: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let mut backoff = Backoff::new(self.config.min_backoff, self.config.max_backoff, fastrand::u64(..));
+        loop {
+            let failure = match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let delay = backoff.next_delay();
+            if !is_passing(&failure) || backoff.attempts() >= ATTEMPTS {
+                return Err(failure.into_error(doing, &self.config));
+            }
+            tracing::debug!(doing, ?failure, "asking again");
+            // All nodes are told to wait for the same time.
+            let jitter = self.config.start_jitter.mul_f64(fastrand::f64());
+            sleep(failure.asked_wait().map_or(delay, |wait| delay.max(wait + jitter))).await;
+        }
     }
 }
+
+impl Topic {
+    fn put_found(&self, found: Option<TopicInfo>) {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    }
+}
+
+/// Whether Service Bus itself may answer otherwise in a moment. A connection that cannot be made is left to whoever asks.
+fn is_passing(failure: &Failure) -> bool {
+    failure.is_busy() || matches!(failure, Failure::Http { status: 408 | 500..=599, .. })
+}
+
+/// Whether what was asked for was not done, for certain.
+fn is_refusal(failure: &Failure) -> bool {
+    match failure {
+        Failure::Unauthorized(_) | Failure::NotFound(_) | Failure::Token(_) => true,
+        // A gateway may answer that something is too busy to confirm what was done.
+        Failure::Http { status, .. } => (400..500).contains(status) && *status != 408,
+        _ => false,
+    }
+}
+
+/// With the back-off between them, some seconds at most where no wait is asked for.
+const ATTEMPTS: u32 = 5;
+
+/// What a topic of the tier Premium takes unless told otherwise.
+const PREMIUM_DEFAULT_KILOBYTES: u64 = 1_024;
+
+/// What it can be told to take.
+const PREMIUM_LARGEST_KILOBYTES: u64 = 102_400;
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,13 @@
 //! The text of the source is that of Service Bus, of the client or of the token provider; no request but that for a token
 //! shows a secret, and its answer does not repeat it.
 
-use std::{io, time::Duration};
+mod class;
 
-use scaleout_core::Error;
+use std::{error::Error as StdError, fmt, io, time::Duration};
 
+use scaleout_core::{Error, ErrorKind};
+
+use self::class::Class;
 use crate::config::ServiceBusConfig;
 
 /// What fails on a connection or request.
@@ -91,12 +94,59 @@ impl Failure {
         }
     }
 
+    /// How long to wait before the same is asked again, where Service Bus asks for that.
+    pub(crate) fn asked_wait(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { wait, .. } => *wait,
+            _ => None,
+        }
+    }
+
     /// What it is to a caller, and what to grant or to change, where that helps.
     ///
     /// `doing` says what was being done, in lower case and without secrets.
-    pub(crate) fn into_error(self, doing: &str, _config: &ServiceBusConfig) -> Error {
-        Error::new(scaleout_core::ErrorKind::Unavailable, doing.to_owned())
+    pub(crate) fn into_error(self, doing: &str, config: &ServiceBusConfig) -> Error {
+        let error = Class::of(&self, config).into_error(doing);
+        match self {
+            Self::Io(source) => error.with_source(source),
+            Self::Token(source) => error.with_source(source),
+            Self::Settings(source) => source,
+            Self::Http { status, detail, .. } => {
+                error.with_source(Said(format!("status {status}: {}", or_nothing(&detail))))
+            }
+            Self::Busy { detail, .. } | Self::Unauthorized(detail) if !detail.is_empty() => {
+                error.with_source(Said(detail))
+            }
+            Self::Amqp { condition, description } => {
+                error.with_source(Said(format!("{condition}: {}", or_nothing(&description))))
+            }
+            Self::TooLarge { actual, limit } => {
+                Error::new(ErrorKind::PayloadTooLarge { actual, limit }, doing)
+            }
+            Self::TimedOut { .. }
+            | Self::Busy { .. }
+            | Self::Unauthorized(_)
+            | Self::NotFound(_)
+            | Self::Closed
+            | Self::Foreign(_) => error,
+        }
     }
+}
+
+/// What the other side says, as a cause.
+#[derive(Debug)]
+struct Said(String);
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for Said {}
+
+fn or_nothing(text: &str) -> &str {
+    if text.is_empty() { "nothing else is said" } else { text }
 }
 
 impl From<io::Error> for Failure {
@@ -104,3 +154,6 @@ impl From<io::Error> for Failure {
         Self::Io(error)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,12 @@ mod config;
 mod course;
 mod entities;
 mod error;
+mod management;
 mod node;
 mod reader;
 mod sender;
+#[cfg(test)]
+mod test_server;
 mod token;
 mod wire;
 

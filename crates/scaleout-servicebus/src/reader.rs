@@ -1,6 +1,10 @@
 //! Receiving a stream: one subscription, one link, from one `Opened` to the next.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use scaleout_core::{Backoff, Epoch, Error, ErrorKind, StreamIndex, provider::Outbox};
 use tokio::{
@@ -21,7 +25,7 @@ use crate::{
 const ROOM: u32 = 64;
 
 /// How long a link has to live until its end counts as the first failure again.
-const LASTING: std::time::Duration = std::time::Duration::from_secs(1);
+const LASTING: Duration = Duration::from_secs(1);
 
 /// Receives `stream` for a reception until it is dropped or the backplane is closed.
 pub(crate) async fn run(owner: Arc<Owner>, stream: StreamIndex, outbox: Arc<Outbox>, changed: Arc<Notify>) {
@@ -66,6 +70,8 @@ struct Subscription {
     epoch: Option<Epoch>,
     /// It may be there, so that it has to be deleted at the end.
     may_exist: bool,
+    /// A request may have created it without this node having learned of it.
+    may_be_new: AtomicBool,
     /// It was created since the reception opened last, so that what came before it is lost.
     is_new: bool,
 }
@@ -155,8 +161,14 @@ impl Reader {
                     return Err(Error::new(ErrorKind::Config, problem));
                 }
             };
-            self.subscription =
-                Some(Subscription { name, is_own, epoch: None, may_exist: false, is_new: false });
+            self.subscription = Some(Subscription {
+                name,
+                is_own,
+                epoch: None,
+                may_exist: false,
+                may_be_new: AtomicBool::new(false),
+                is_new: false,
+            });
         }
         let Some(subscription) = &mut self.subscription else { unreachable!("it was made above") };
         if let Some(epoch) = subscription.epoch {
@@ -164,8 +176,8 @@ impl Reader {
         }
         node.entities.ensure_topic(self.stream).await?;
         subscription.may_exist = true;
-        // One of an earlier attempt, whose answer was lost, gets all that is sent since; so what matters is the first time.
-        subscription.is_new |= node.entities.ensure_subscription(self.stream, &subscription.name).await?;
+        let (name, may_be_new) = (&subscription.name, &subscription.may_be_new);
+        subscription.is_new |= node.entities.ensure_subscription(self.stream, name, may_be_new).await?;
         // Asked for afterwards: of a topic that was made anew in between, the subscription is not there.
         let epoch = node.entities.epoch(self.stream).await?.ok_or_else(|| {
             Error::new(ErrorKind::Unavailable, "a topic was deleted while this node subscribed to it")
@@ -314,7 +326,7 @@ impl Reader {
 }
 
 /// How long the end of a link may take at the end of a reception.
-const CLOSING: std::time::Duration = std::time::Duration::from_secs(2);
+const CLOSING: Duration = Duration::from_secs(2);
 
 async fn wait_until(deadline: Option<Instant>) {
     match deadline {

@@ -10,7 +10,7 @@ mod url;
 
 use std::{fmt, num::NonZeroU16, str::FromStr, time::Duration};
 
-use scaleout_core::{AppName, Error, ErrorKind};
+use scaleout_core::{AppName, Error, ErrorKind, provider::settings::is_host};
 
 pub use self::authentication::{Authentication, TokenProvider};
 
@@ -408,7 +408,7 @@ impl SqlServerConfig {
         let name_fits = |name: &str| {
             (1..=128).contains(&name.encode_utf16().count()) && !name.chars().any(char::is_control)
         };
-        refuse(!host_fits(&self.host), "host is not a name or an IP address (IPv6 without brackets)");
+        refuse(!is_host(&self.host), "host is not a name or an IP address (IPv6 without brackets)");
         refuse(
             matches!(self.host.as_str(), "0.0.0.0" | "::"),
             "host is 0.0.0.0 or ::, which a server listens on and nobody can connect to",
@@ -432,7 +432,7 @@ impl SqlServerConfig {
         );
         refuse(!(512..=32_767).contains(&self.packet_size), "packet_size is not 512 to 32767");
         refuse(
-            self.host_name_in_certificate.as_ref().is_some_and(|name| !host_fits(name)),
+            self.host_name_in_certificate.as_ref().is_some_and(|name| !is_host(name)),
             "host_name_in_certificate is not a name or an IP address",
         );
         let encrypts = self.encryption != Encryption::NotSupported;
@@ -580,13 +580,6 @@ impl fmt::Debug for SqlServerConfig {
             .field("fatal_retry", fatal_retry)
             .finish()
     }
-}
-
-/// Whether `host` can be a name or an IP address.
-fn host_fits(host: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    host.parse::<std::net::Ipv6Addr>().is_ok()
-        || (1..=255).contains(&host.len()) && host.bytes().all(fits) && host != "."
 }
 
 /// Whether `instance` can be the name of one ("Instance configuration" in the documentation of SQL Server's setup).

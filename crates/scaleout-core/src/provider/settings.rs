@@ -3,7 +3,7 @@
 //! A problem is told without the value, to be put after the name of the option: where a password was not escaped, any
 //! value of a text may be a part of it.
 
-use std::{fs, path::Path, str::FromStr, time::Duration};
+use std::{fs, net::Ipv6Addr, path::Path, str::FromStr, time::Duration};
 
 use bytesize::ByteSize;
 
@@ -44,6 +44,39 @@ pub fn duration(value: &str) -> Result<Duration, String> {
         None => humantime::parse_duration(value).ok(),
     }
     .ok_or_else(|| "is not a duration such as 500ms, 60s, 5m, or plain seconds".into())
+}
+
+/// What `value` names, in any case.
+///
+/// # Errors
+/// What is wrong, in words that follow the option's name.
+pub fn one_of<T: Copy>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(value)).map(|(_, choice)| *choice).ok_or_else(
+        || {
+            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+            format!("is none of {}", names.join(", "))
+        },
+    )
+}
+
+/// `true`, `yes`, `on`, `1` and their opposites, in any case.
+///
+/// # Errors
+/// What is wrong, in words that follow the option's name.
+pub fn boolean(value: &str) -> Result<bool, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("is neither true nor false".into()),
+    }
+}
+
+/// Whether `host` can be a name or an IP address; one of IPv6 is without brackets.
+#[must_use]
+pub fn is_host(host: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    host.parse::<Ipv6Addr>().is_ok()
+        || (1..=255).contains(&host.len()) && host.bytes().all(fits) && host != "."
 }
 
 /// PEM, either the text itself or the path of a file that holds it and is read at once.

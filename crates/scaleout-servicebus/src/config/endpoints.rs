@@ -5,7 +5,9 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-use crate::config::{ServiceBusConfig, host_fits};
+use scaleout_core::provider::settings::is_host;
+
+use crate::config::ServiceBusConfig;
 
 /// Where entities are created and looked up: `https://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,13 @@ impl ServiceBusConfig {
     }
 }
 
+impl ServiceBusConfig {
+    /// What tokens for `path`, or for the whole namespace where it is empty, are made for: `sb://host/path`.
+    pub(crate) fn resource_uri(&self, path: &str) -> String {
+        format!("sb://{}/{path}", self.host)
+    }
+}
+
 impl ManagementUrl {
     /// Reads `http[s]://host[:port][/]`.
     pub(crate) fn parse(url: &str) -> Option<Self> {
@@ -44,7 +53,7 @@ impl ManagementUrl {
         };
         let (host, port) = host_and_port(rest.strip_suffix('/').unwrap_or(rest))?;
         let port = port.unwrap_or(if tls { 443 } else { 80 });
-        (host_fits(host) && port != 0).then(|| Self { tls, host: host.to_owned(), port })
+        (is_host(host) && port != 0).then(|| Self { tls, host: host.to_owned(), port })
     }
 
     /// Whether it is on this machine.

@@ -5,12 +5,9 @@
 
 use std::str::Chars;
 
-use scaleout_core::Error;
+use scaleout_core::{Error, provider::settings::boolean};
 
-use crate::config::{
-    Authentication, SqlServerConfig,
-    options::{Options, boolean},
-};
+use crate::config::{Authentication, SqlServerConfig, options::Options};
 
 pub(super) fn parse(text: &str, given: Option<Authentication>) -> Result<SqlServerConfig, Error> {
     let mut options = Options::new(given);

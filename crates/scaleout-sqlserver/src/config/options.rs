@@ -7,7 +7,7 @@ use scaleout_core::{
     AppName, Error, ErrorKind,
     provider::{
         Secret,
-        settings::{duration, number, pem, shown, size},
+        settings::{boolean, duration, number, one_of, pem, shown, size},
     },
 };
 
@@ -228,25 +228,6 @@ const SETTERS: &[(&str, Setter)] = &[
 fn put<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
     *field = value?;
     Ok(())
-}
-
-/// What `value` names, in any case.
-fn one_of<T: Copy>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
-    choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(value)).map(|(_, choice)| *choice).ok_or_else(
-        || {
-            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-            format!("is none of {}", names.join(", "))
-        },
-    )
-}
-
-/// `true`, `yes`, `on`, `1` and their opposites, in any case.
-pub(super) fn boolean(value: &str) -> Result<bool, String> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" | "1" => Ok(true),
-        "false" | "no" | "off" | "0" => Ok(false),
-        _ => Err("is neither true nor false".into()),
-    }
 }
 
 /// Our names, and those of `Encrypt` in a connection string of ADO.NET, where `false` still encrypts the login.

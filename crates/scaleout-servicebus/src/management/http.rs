@@ -1,0 +1,126 @@
+//! One request, on a connection of its own: nodes ask so seldom that a kept one would be closed in the meantime.
+
+use std::{error::Error as StdError, io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::{
+    Request, Response, StatusCode,
+    body::Incoming,
+    client::conn::http1,
+    header::{HeaderValue, RETRY_AFTER},
+};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::{config::ManagementUrl, error::Failure};
+
+/// Makes connections to one place.
+#[derive(Debug)]
+pub(super) struct Http {
+    pub(super) url: ManagementUrl,
+    /// `Some` for `https`.
+    pub(super) tls: Option<Arc<rustls::ClientConfig>>,
+    /// For the connection to be made.
+    pub(super) connect_timeout: Duration,
+    /// For the whole answer, once there is a connection.
+    pub(super) answer_timeout: Duration,
+}
+
+/// The whole of an answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// How long it asks to wait.
+    pub(super) retry_after: Option<Duration>,
+    pub(super) body: Bytes,
+}
+
+impl Http {
+    /// Asks once. Redirects are an answer like any other.
+    ///
+    /// # Cancel safety
+    /// The connection is dropped; the request may have been carried out.
+    pub(super) async fn ask(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+        let stream = timeout(self.connect_timeout, self.connect())
+            .await
+            .map_err(|_| Failure::TimedOut { after: self.connect_timeout })??;
+        timeout(self.answer_timeout, exchange(stream, request))
+            .await
+            .map_err(|_| Failure::TimedOut { after: self.answer_timeout })?
+    }
+
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        let stream = TcpStream::connect((self.url.host.as_str(), self.url.port)).await?;
+        stream.set_nodelay(true)?;
+        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
+        let name = ServerName::try_from(self.url.host.clone()).map_err(io::Error::other)?;
+        Ok(Box::new(TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?))
+    }
+}
+
+/// A plain or an encrypted connection.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+async fn exchange(stream: Box<dyn Stream>, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(failed)?;
+        read(response).await
+    };
+    tokio::pin!(answer, connection);
+    tokio::select! {
+        answer = &mut answer => answer,
+        // It ends when the answer is complete, or before that by an error that the request gets as well.
+        _ = &mut connection => answer.await,
+    }
+}
+
+async fn read(response: Response<Incoming>) -> Result<Answer, Failure> {
+    let status = response.status();
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(seconds);
+    let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Failure::Foreign("the answer is longer than 1 MiB".into())
+        } else {
+            Failure::Io(io_error(&*error))
+        }
+    })?;
+    Ok(Answer { status, retry_after, body: body.to_bytes() })
+}
+
+/// The seconds of `Retry-After`; a date, which Service Bus does not send, is none.
+fn seconds(value: &HeaderValue) -> Option<Duration> {
+    value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+fn failed(error: hyper::Error) -> Failure {
+    if error.is_parse() || error.is_parse_status() {
+        return Failure::Foreign(format!("no answer of HTTP ({error})"));
+    }
+    Failure::Io(io_error(&error))
+}
+
+/// The cause as an error of I/O, of the kind of the innermost one.
+fn io_error(error: &(dyn StdError + 'static)) -> io::Error {
+    let mut kind = io::ErrorKind::Other;
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            kind = error.kind();
+        }
+        cause = error.source();
+    }
+    io::Error::new(kind, error.to_string())
+}
+
+/// A page of 100 topics is about 300 KiB.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
