@@ -126,12 +126,7 @@ impl ServiceBus {
     }
 
     fn tls_string(&self, app: &str) -> String {
-        let (amqps, https) = (self.emulator.amqps_port(), self.emulator.https_port());
-        let ca = self.ca.path().display();
-        format!(
-            "Endpoint=sb://localhost:{amqps}/;SharedAccessKeyName={POLICY};SharedAccessKey={KEY};\
-             ManagementEndpoint=https://localhost:{https};Ca={ca};App={app}"
-        )
+        format!("{};App={app};Ca={}", self.emulator.tls_connection_string(), self.ca.path().display())
     }
 
     fn tls_url(&self, app: &str) -> String {
