@@ -2,9 +2,12 @@
 
 mod names;
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use scaleout_core::{Backoff, Epoch, Error, ErrorKind, StreamIndex};
@@ -36,8 +39,8 @@ pub(crate) struct Entities {
 #[derive(Debug)]
 struct Topic {
     name: String,
-    /// As it was last found.
-    found: Mutex<Option<TopicInfo>>,
+    /// For how long it recognises a message that is sent again, as it was last found.
+    duplicate_window: Mutex<Option<Duration>>,
 }
 
 impl Entities {
@@ -49,7 +52,7 @@ impl Entities {
         let management = if config.create_entities { Some(Management::new(&config, tokens)?) } else { None };
         let topic = |index| Topic {
             name: names::topic(&config, StreamIndex(index)),
-            found: Mutex::default(),
+            duplicate_window: Mutex::default(),
         };
         Ok(Self {
             topics: (0..config.topic_count.get()).map(topic).collect(),
@@ -85,9 +88,10 @@ impl Entities {
         let found = self
             .retried(&format!("looking for topic {}", topic.name), || management.topic(&topic.name))
             .await?;
-        topic.put_found(found.clone());
         let Some(info) = found else { return Ok(None) };
         self.accept(&info)?;
+        let window = info.duplicate_window.filter(|_| info.detects_duplicates);
+        *topic.duplicate_window.lock().unwrap_or_else(PoisonError::into_inner) = window;
         Ok(Some(Epoch(info.created_at_micros)))
     }
 
@@ -104,9 +108,7 @@ impl Entities {
             if let Some(epoch) = self.epoch(stream).await? {
                 return Ok(epoch);
             }
-            if let Some(management) = &self.management {
-                self.create_topic(management, &self.of(stream)?.name).await?;
-            }
+            self.recreate(stream).await?;
         }
         let topic = self.topic(stream);
         self.epoch(stream).await?.ok_or_else(|| {
@@ -182,34 +184,71 @@ impl Entities {
         names::subscription(&self.config)
     }
 
-    /// The stream's topic as [`epoch`](Self::epoch) found it last.
-    pub(crate) fn found(&self, stream: StreamIndex) -> Option<TopicInfo> {
-        self.topics.get(stream.index())?.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// For how long the stream's topic recognises a message that is sent again: as configured, or less where
+    /// [`epoch`](Self::epoch) found that somebody has created it with less.
+    pub(crate) fn duplicate_window(&self, stream: StreamIndex) -> Duration {
+        let configured = self.config.duplicate_window;
+        let topic = self.topics.get(stream.index());
+        let found =
+            topic.and_then(|topic| *topic.duplicate_window.lock().unwrap_or_else(PoisonError::into_inner));
+        found.map_or(configured, |found| found.min(configured))
+    }
+
+    /// Creates a topic that was deleted, and before it those above it that were, too.
+    async fn recreate(&self, stream: StreamIndex) -> Result<(), Error> {
+        let Some(management) = &self.management else { return Ok(()) };
+        let there = self.indices(management).await?;
+        self.create_missing(management, &there, stream.index()).await
     }
 
     async fn make_layout(&self, management: &Management) -> Result<(), Error> {
         // Nodes start together.
         sleep(self.config.start_jitter.mul_f64(fastrand::f64())).await;
-        let there = self.list(management).await?;
-        let missing: Vec<_> =
-            self.topics.iter().enumerate().filter(|(index, _)| !there.contains(index)).collect();
-        if missing.is_empty() {
+        let mut there = self.indices(management).await?;
+        // Where some were deleted, other nodes are about to create them again.
+        for _ in 0..LOOKS {
+            if there.is_empty() || there.iter().any(|index| index + 1 >= self.topics.len()) {
+                break;
+            }
+            sleep(LOOK_AGAIN).await;
+            there = self.indices(management).await?;
+        }
+        self.compare(&there)?;
+        if (0..self.topics.len()).all(|index| there.contains(&index)) {
             return Ok(());
         }
-        // From the highest to the lowest, so that a node of another count that lists them meanwhile sees this one.
-        for (_, topic) in missing.into_iter().rev() {
-            self.create_topic(management, &topic.name).await?;
-        }
+        self.create_missing(management, &there, 0).await?;
         // A node of another count may have listed them just before as well.
-        self.list(management).await.map(drop)
+        self.compare(&self.indices(management).await?)
     }
 
-    /// The indices of the topics that there are, which fit the configured count.
-    async fn list(&self, management: &Management) -> Result<Vec<usize>, Error> {
+    /// Creates the topics that are not `there`, down to the one with the index `lowest`.
+    ///
+    /// From the highest to the lowest, so that whoever lists them meanwhile sees how many there are.
+    async fn create_missing(
+        &self,
+        management: &Management,
+        there: &[usize],
+        lowest: usize,
+    ) -> Result<(), Error> {
+        for (index, topic) in self.topics.iter().enumerate().skip(lowest).rev() {
+            if !there.contains(&index) {
+                self.create_topic(management, &topic.name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The indices of the topics that there are.
+    async fn indices(&self, management: &Management) -> Result<Vec<usize>, Error> {
         let prefix = names::topic_prefix(&self.config);
         let titles = self.retried("listing the topics", || management.topics(&prefix)).await?;
-        let indices: Vec<_> =
-            titles.iter().filter_map(|title| names::index(&title[prefix.len()..])).collect();
+        Ok(titles.iter().filter_map(|title| names::index(&title[prefix.len()..])).collect())
+    }
+
+    /// Compares the topics that there are with the configured count.
+    fn compare(&self, indices: &[usize]) -> Result<(), Error> {
+        let prefix = names::topic_prefix(&self.config);
         match indices.iter().max() {
             Some(highest) if highest + 1 != self.topics.len() => {
                 let (there, count) = (highest + 1, self.topics.len());
@@ -224,7 +263,7 @@ impl Entities {
                     ),
                 ))
             }
-            _ => Ok(indices),
+            _ => Ok(()),
         }
     }
 
@@ -351,12 +390,6 @@ impl Entities {
     }
 }
 
-impl Topic {
-    fn put_found(&self, found: Option<TopicInfo>) {
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
-    }
-}
-
 /// Whether Service Bus itself may answer otherwise in a moment. A connection that cannot be made is left to whoever asks.
 fn is_passing(failure: &Failure) -> bool {
     failure.is_busy() || matches!(failure, Failure::Http { status: 408 | 500..=599, .. })
@@ -371,6 +404,10 @@ fn is_refusal(failure: &Failure) -> bool {
         _ => false,
     }
 }
+
+/// How often, and after what pause, to look again for topics that others are about to create again.
+const LOOKS: u32 = 4;
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// With the back-off between them, some seconds at most where no wait is asked for.
 const ATTEMPTS: u32 = 5;

@@ -77,6 +77,14 @@ fn each_failure_has_a_kind() {
 }
 
 #[test]
+fn a_quota_is_told_from_what_is_not_allowed() {
+    let refused =
+        |sub_code| error(Failure::Http { status: 403, sub_code, detail: String::new() }).to_string();
+    assert!(refused(Some(40_300)).contains("quota") && refused(None).contains("quota"));
+    assert!(refused(Some(40_301)).contains("does not allow"));
+}
+
+#[test]
 fn what_service_bus_says_is_the_source() {
     for failure in [
         amqp("amqp:not-found"),

@@ -128,7 +128,6 @@ async fn a_topic_is_read() {
             is_partitioned: false,
             detects_duplicates: true,
             duplicate_window: Some(Duration::from_secs(3_600)),
-            max_message_bytes: Some(256 << 10),
             status: "Active".into(),
         }
     );
@@ -152,7 +151,7 @@ async fn what_is_no_description_of_a_topic_is_foreign() {
         topic_answer(""),
         topic_answer("<CreatedAt>0001-01-01T00:00:00</CreatedAt>"),
         topic_answer(&format!("{time}<EnablePartitioning>maybe</EnablePartitioning>")),
-        topic_answer(&format!("{time}<MaxMessageSizeInKilobytes>much</MaxMessageSizeInKilobytes>")),
+        topic_answer(&format!("{time}<RequiresDuplicateDetection/>")),
         answer(200, "", &entry("t", "QueueDescription", time)),
         answer(200, "", "<entry><content/></entry>"),
         answer(200, "", "<html><body>Welcome</body></html>"),
