@@ -388,11 +388,11 @@ impl ServiceBusConfig {
             tls::ca_problems(pem, refuse);
         }
         refuse(
-            self.protocol == Protocol::WebSocket,
+            !cfg!(feature = "websocket") && self.protocol == Protocol::WebSocket,
             "protocol is websocket, and scaleout-servicebus was built without its feature `websocket`",
         );
         refuse(
-            self.protocol == Protocol::Rest,
+            !cfg!(feature = "rest") && self.protocol == Protocol::Rest,
             "protocol is rest, and scaleout-servicebus was built without its feature `rest`",
         );
     }

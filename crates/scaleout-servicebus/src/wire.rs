@@ -2,6 +2,10 @@
 
 pub(crate) mod amqp;
 mod cut;
+#[cfg(feature = "rest")]
+pub(crate) mod rest;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 use std::{fmt, time::Duration};
 
