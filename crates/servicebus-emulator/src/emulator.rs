@@ -141,6 +141,21 @@ impl Emulator {
         self.connection_string_of(policy, key)
     }
 
+    /// A connection string for clients that speak AMQP and HTTP under TLS, and trust [`ca_pem`](Self::ca_pem).
+    pub fn tls_connection_string(&self) -> String {
+        let (policy, key) = &self.key;
+        let amqps = self.reachable(Endpoint::Amqps);
+        let https = self.reachable(Endpoint::Https);
+        format!(
+            "Endpoint=sb://{amqps};SharedAccessKeyName={policy};SharedAccessKey={key};ManagementEndpoint=https://{https}"
+        )
+    }
+
+    /// The name and the text of the key that connection strings have.
+    pub fn key(&self) -> (&str, &str) {
+        (&self.key.0, &self.key.1)
+    }
+
     /// As [`connection_string`](Self::connection_string), with another key.
     pub fn connection_string_of(&self, policy: &str, key: &str) -> String {
         let amqp = self.reachable(Endpoint::Amqp);

@@ -15,7 +15,7 @@ use self::{
     counters::{Counters, Protocol},
     orders::Order,
 };
-use crate::namespace::{Address, Namespace, Refusal};
+use crate::namespace::{Address, Incoming, Namespace, Refusal};
 
 /// What can be made to go wrong, and how much of everything there was. Clones are the same.
 #[derive(Debug, Clone)]
@@ -38,6 +38,10 @@ struct State {
     busy: Busy,
     delay: Duration,
     lost_outcomes: usize,
+    lost_sends: usize,
+    held_sends: usize,
+    /// What is on its way, until it is told to arrive.
+    held: Vec<(String, Vec<Incoming>)>,
     cut_deliveries: usize,
 }
 
@@ -64,6 +68,10 @@ pub(crate) enum SendFate {
     Busy,
     /// It is done, and never answered.
     LoseOutcome,
+    /// It is neither done nor answered.
+    Lose,
+    /// It is not answered, and done when told: give it to [`Faults::hold`].
+    Hold,
 }
 
 impl Faults {
@@ -124,6 +132,28 @@ impl Faults {
     /// Stores the messages of the next `count` sends and never says so.
     pub fn lose_outcomes(&self, count: usize) {
         self.state().lost_outcomes = count;
+    }
+
+    /// Loses the messages of the next `count` sends on their way.
+    pub fn lose_sends(&self, count: usize) {
+        self.state().lost_sends = count;
+    }
+
+    /// Keeps the messages of the next `count` sends on their way until [`release_sends`](Self::release_sends); they are
+    /// never answered.
+    pub fn hold_sends(&self, count: usize) {
+        self.state().held_sends = count;
+    }
+
+    /// Lets what was [held](Self::hold_sends) arrive; gives how many sends that were.
+    pub fn release_sends(&self) -> usize {
+        let held = std::mem::take(&mut self.state().held);
+        let count = held.len();
+        for (topic, messages) in held {
+            // Nobody waits for the answer.
+            let _ = self.namespace.publish(&topic, messages);
+        }
+        count
     }
 
     /// Breaks the connection after each of the next `count` deliveries.
@@ -219,7 +249,20 @@ impl Faults {
             state.lost_outcomes -= 1;
             return SendFate::LoseOutcome;
         }
+        if state.lost_sends > 0 {
+            state.lost_sends -= 1;
+            return SendFate::Lose;
+        }
+        if state.held_sends > 0 {
+            state.held_sends -= 1;
+            return SendFate::Hold;
+        }
         SendFate::Normal
+    }
+
+    /// Keeps messages on their way.
+    pub(crate) fn hold(&self, topic: &str, messages: Vec<Incoming>) {
+        self.state().held.push((topic.to_owned(), messages));
     }
 
     /// Whether the connection is to be broken after the delivery that is made now.

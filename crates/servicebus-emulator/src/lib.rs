@@ -18,9 +18,9 @@ pub use self::{
     emulator::{Emulator, EmulatorBuilder, Endpoint},
     faults::{FaultKind, Faults, Figures},
     namespace::{
-        Address, Counts, DeadLetter, Delivery, EntityStatus, Entries, FOREVER, Incoming, MessageState, Mode,
-        Namespace, Queue, Receiver, Refusal, Sender, Settlement, SubscriptionInfo, SubscriptionProperties,
-        Times, TopicInfo, TopicProperties, path_of,
+        Address, Counts, DeadLetter, Delivery, EntityStatus, Entries, FOREVER, Incoming, Logged,
+        MessageState, Mode, Namespace, Queue, Receiver, Refusal, Sender, Settlement, SubscriptionInfo,
+        SubscriptionProperties, Times, TopicInfo, TopicProperties, path_of,
     },
     sas::{Claim, Right, Rights, shared_access_token},
     settings::Settings,

@@ -12,7 +12,7 @@ mod throttle;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ use uuid::Uuid;
 pub use self::{
     address::{Address, path_of},
     links::{Receiver, Sender},
-    messages::{DeadLetter, Delivery, Entries, Incoming, MessageState, Mode, Queue, Settlement},
+    messages::{DeadLetter, Delivery, Entries, Incoming, Logged, MessageState, Mode, Queue, Settlement},
     properties::{
         Counts, EntityStatus, FOREVER, SubscriptionInfo, SubscriptionProperties, Times, TopicInfo,
         TopicProperties,
@@ -293,7 +293,17 @@ impl Namespace {
 
     /// Does what time brings: ends locks and messages that are over, deletes entities that nobody uses.
     pub fn sweep(&self) {
-        self.state().sweep();
+        self.state().sweep(Instant::now());
+    }
+
+    /// Does at once what so much time would bring, as long as nobody uses anything meanwhile.
+    pub fn age(&self, by: Duration) {
+        self.state().sweep(Instant::now() + by);
+    }
+
+    /// What a topic took, and earlier ones of that name, where the [settings](Settings::keep_log) say that it is kept.
+    pub fn log(&self, topic: &str) -> Vec<Logged> {
+        self.state().log(topic)
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {

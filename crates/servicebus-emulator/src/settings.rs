@@ -21,6 +21,8 @@ pub struct Settings {
     /// Credits per second; one for each message sent, for each subscription that it goes to, and for each received, ten for
     /// a management call. `None`, the default: never throttled. The Standard tier has 1,000.
     pub throttle_credits_per_second: Option<u64>,
+    /// Whether everything that topics took is kept for tests to look at, without bounds: not.
+    pub keep_log: bool,
 }
 
 impl Default for Settings {
@@ -33,6 +35,7 @@ impl Default for Settings {
             link_idle: Duration::from_secs(600),
             idle_time_out: Duration::from_secs(240),
             throttle_credits_per_second: None,
+            keep_log: false,
         }
     }
 }

@@ -110,14 +110,16 @@ impl Server for Emulated {
                 Fault::LoseAnswer => faults.lose_outcomes(1),
                 Fault::LoseSend => faults.lose_sends(1),
                 Fault::DelaySend => faults.hold_sends(1),
-                Fault::Arrival => faults.release_sends(),
+                Fault::Arrival => {
+                    faults.release_sends();
+                }
                 Fault::Refuse => {
                     namespace.add_policy(POLICY, "another key", Rights::of(&[Right::Manage]));
                     faults.expire_tokens();
                     faults.kill_connections();
                 }
                 Fault::Accept => {
-                    namespace.add_policy(POLICY, self.emulator.key(), Rights::of(&[Right::Manage]));
+                    namespace.add_policy(POLICY, self.emulator.key().1, Rights::of(&[Right::Manage]));
                 }
                 Fault::Aging => namespace.age(AGES),
                 _ => unreachable!("a fault that it can be put through"),
@@ -140,7 +142,7 @@ impl Server for Emulated {
                 message.topic_created_at.duration_since(UNIX_EPOCH).map_or(0, |at| at.as_micros() as u64),
             ),
             id: PayloadId(message.enqueued_sequence_number as u64),
-            bytes: message.data,
+            bytes: message.data().unwrap_or_default(),
         };
         logged.into_iter().map(held).collect()
     }

@@ -108,6 +108,13 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Sets [`Settings::keep_log`].
+    #[must_use]
+    pub fn keep_log(mut self, keep: bool) -> Self {
+        self.settings.keep_log = keep;
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors

@@ -8,6 +8,8 @@ use std::{
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::message::Message;
+
 /// A message that a sender hands over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Incoming {
@@ -30,6 +32,26 @@ impl Incoming {
     /// Whether nothing of it counts against limits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// A message that a topic took, in the log of the namespace.
+#[derive(Debug, Clone)]
+pub struct Logged {
+    /// The topic, as it was created.
+    pub topic: String,
+    /// When that topic was created: another one of the same name has another time.
+    pub topic_created_at: SystemTime,
+    /// Its place in the topic.
+    pub enqueued_sequence_number: i64,
+    /// What was sent.
+    pub message: Arc<Incoming>,
+}
+
+impl Logged {
+    /// The bytes of the message's body; `None` where it has a body of another kind, or none.
+    pub fn data(&self) -> Option<Bytes> {
+        Message::decode(self.message.bare.clone()).ok()?.body.bytes()
     }
 }
 

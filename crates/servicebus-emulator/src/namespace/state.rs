@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::{
     namespace::{
-        Delivery, Incoming, Mode, Queue, Refusal, Settlement, SubscriptionInfo, SubscriptionProperties,
-        Times, TopicInfo, TopicProperties, address::is_name, duplicates::Duplicates,
+        Delivery, Incoming, Logged, Mode, Queue, Refusal, Settlement, SubscriptionInfo,
+        SubscriptionProperties, Times, TopicInfo, TopicProperties, address::is_name, duplicates::Duplicates,
         subscription::Subscription, throttle::Throttle,
     },
     settings::Settings,
@@ -43,6 +43,8 @@ pub(crate) struct State {
     pub(crate) repeats: usize,
     next_id: u64,
     last_created: SystemTime,
+    /// What topics took, where it is kept.
+    log: Vec<Logged>,
 }
 
 /// What is kept of a topic.
@@ -73,7 +75,13 @@ impl State {
             repeats: 0,
             next_id: 0,
             last_created: SystemTime::UNIX_EPOCH,
+            log: Vec::new(),
         }
+    }
+
+    /// What a topic took, and its predecessors of that name.
+    pub(crate) fn log(&self, topic: &str) -> Vec<Logged> {
+        self.log.iter().filter(|logged| logged.topic.eq_ignore_ascii_case(topic)).cloned().collect()
     }
 
     /// Gives what is to be raised when the lock is free again.
@@ -104,6 +112,14 @@ impl State {
             messages.into_iter().filter(|message| !topic.is_repeated(message, now)).map(Arc::new).collect();
         let first = topic.next_sequence_number;
         topic.next_sequence_number += messages.len() as i64;
+        if self.settings.keep_log {
+            self.log.extend((first..).zip(&messages).map(|(number, message)| Logged {
+                topic: topic.name.clone(),
+                topic_created_at: topic.times.created_at,
+                enqueued_sequence_number: number,
+                message: Arc::clone(message),
+            }));
+        }
         let mut waiting = Vec::new();
         for id in topic.subscriptions.values() {
             let Some(subscription) = subscriptions.get_mut(id) else { continue };
@@ -366,9 +382,8 @@ impl State {
             .map_or(self.settings.max_message_bytes, |topic| topic.max_message_bytes(&self.settings))
     }
 
-    /// Does what time brings.
-    pub(crate) fn sweep(&mut self) {
-        let now = Instant::now();
+    /// Does what time has brought until `now`, which may be to come.
+    pub(crate) fn sweep(&mut self, now: Instant) {
         let idle = |last_used: Instant, after: Duration| now.duration_since(last_used) >= after;
         let mut over = Vec::new();
         for (id, subscription) in &mut self.subscriptions {

@@ -144,6 +144,11 @@ fn publish(publisher: &Publisher, arrived: Arrived, cx: &Context<'_>) -> Outcome
     let published = match fate {
         SendFate::Busy => Err(Refusal::ServerBusy),
         SendFate::Normal | SendFate::LoseOutcome => publisher.sender.publish(messages),
+        SendFate::Lose => return Outcome::Lost,
+        SendFate::Hold => {
+            cx.faults.hold(publisher.sender.topic(), messages);
+            return Outcome::Lost;
+        }
     };
     match published {
         Ok(()) if fate == SendFate::LoseOutcome => Outcome::Lost,

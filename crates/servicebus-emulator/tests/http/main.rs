@@ -1,0 +1,5 @@
+//! The emulator over HTTP.
+
+mod control;
+mod management;
+mod support;
