@@ -130,7 +130,7 @@ impl Task {
         self.busy.check()?;
         let mut is_first = true;
         loop {
-            let was_there = self.has_link();
+            let was_there = self.has_link(matches!(what, What::Probe(_)));
             let epoch = self.attached().await?;
             let message = match what {
                 What::Probe(frame) => {
@@ -151,6 +151,11 @@ impl Task {
             match self.send(message).await {
                 Ok(Answer::Accepted) => {
                     self.busy = Busy::default();
+                    if !self.is_still(epoch).await? {
+                        // It may be in another topic, which is why it is not confirmed.
+                        self.outlet = None;
+                        continue;
+                    }
                     if let What::Frame(frame, _) = what {
                         self.sent.confirm(frame.node, epoch);
                     }
@@ -172,12 +177,21 @@ impl Task {
         }
     }
 
-    /// Whether there is a link that has not ended.
-    fn has_link(&mut self) -> bool {
-        if self.outlet.as_mut().is_some_and(|(outlet, _)| outlet.has_ended()) {
+    /// Whether there is a link that has not ended; if it has to prove something, one that is bound to its topic.
+    fn has_link(&mut self, proves: bool) -> bool {
+        let is_over = |outlet: &mut dyn Outlet| outlet.has_ended() || proves && !outlet.is_bound();
+        if self.outlet.as_mut().is_some_and(|(outlet, _)| is_over(outlet.as_mut())) {
             self.outlet = None;
         }
         self.outlet.is_some()
+    }
+
+    /// Whether the topic is still the one of `epoch`, which is asked for where no link tells its end.
+    async fn is_still(&mut self, epoch: Epoch) -> Result<bool, Error> {
+        if self.outlet.as_ref().is_none_or(|(outlet, _)| outlet.is_bound()) {
+            return Ok(true);
+        }
+        Ok(self.node.entities.epoch(self.stream).await? == Some(epoch))
     }
 
     /// Sees to a link to the topic; the epoch is that of the topic it leads to.

@@ -391,6 +391,10 @@ impl Outlet for AmqpOutlet {
         self.sender.max_message_size().filter(|bytes| *bytes > 0)
     }
 
+    fn is_bound(&self) -> bool {
+        true
+    }
+
     fn send(&mut self, message: Outgoing) -> BoxFuture<'_, Result<Answer, Failure>> {
         Box::pin(async move {
             let properties = Properties::builder().message_id(MessageId::String(message.message_id)).build();
