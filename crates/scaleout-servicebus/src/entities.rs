@@ -2,9 +2,12 @@
 
 mod names;
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use scaleout_core::{Backoff, Epoch, Error, ErrorKind, StreamIndex};
@@ -26,18 +29,11 @@ pub(crate) struct Entities {
     /// `None` where nothing is asked.
     management: Option<Management>,
     /// One for each stream.
-    topics: Vec<Topic>,
+    topics: Vec<String>,
     subscription: String,
     layout: OnceCell<()>,
     /// Whether it was said that a topic does not detect duplicates.
     warned: AtomicBool,
-}
-
-#[derive(Debug)]
-struct Topic {
-    name: String,
-    /// As it was last found.
-    found: Mutex<Option<TopicInfo>>,
 }
 
 impl Entities {
@@ -47,10 +43,7 @@ impl Entities {
     /// [`Config`](ErrorKind::Config) where TLS cannot be set up.
     pub(crate) fn new(config: Arc<ServiceBusConfig>, tokens: Arc<Tokens>) -> Result<Self, Error> {
         let management = if config.create_entities { Some(Management::new(&config, tokens)?) } else { None };
-        let topic = |index| Topic {
-            name: names::topic(&config, StreamIndex(index)),
-            found: Mutex::default(),
-        };
+        let topic = |index| names::topic(&config, StreamIndex(index));
         Ok(Self {
             topics: (0..config.topic_count.get()).map(topic).collect(),
             subscription: names::subscription(&config),
@@ -83,9 +76,8 @@ impl Entities {
         let Some(management) = &self.management else { return Ok(Some(Epoch(self.config.epoch))) };
         let topic = self.of(stream)?;
         let found = self
-            .retried(&format!("looking for topic {}", topic.name), || management.topic(&topic.name))
+            .retried(&format!("looking for topic {}", topic), || management.topic(topic))
             .await?;
-        topic.put_found(found.clone());
         let Some(info) = found else { return Ok(None) };
         self.accept(&info)?;
         Ok(Some(Epoch(info.created_at_micros)))
@@ -104,9 +96,7 @@ impl Entities {
             if let Some(epoch) = self.epoch(stream).await? {
                 return Ok(epoch);
             }
-            if let Some(management) = &self.management {
-                self.create_topic(management, &self.of(stream)?.name).await?;
-            }
+            self.recreate(stream).await?;
         }
         let topic = self.topic(stream);
         self.epoch(stream).await?.ok_or_else(|| {
@@ -134,11 +124,11 @@ impl Entities {
         let Some(management) = &self.management else { return self.require_subscription() };
         let topic = self.of(stream)?;
         let spec = self.subscription_spec();
-        let doing = format!("creating subscription {name} of topic {}", topic.name);
+        let doing = format!("creating subscription {name} of topic {}", topic);
         let created = self
             .retried(&doing, || async {
                 let uncertain = may_be_new.swap(true, Ordering::Relaxed);
-                let created = management.create_subscription(&topic.name, name, &spec).await;
+                let created = management.create_subscription(topic, name, &spec).await;
                 // What was refused is not there; any other failure may have come after the deed.
                 if created.as_ref().is_err_and(is_refusal) {
                     may_be_new.store(uncertain, Ordering::Relaxed);
@@ -162,14 +152,14 @@ impl Entities {
     /// It may have been deleted.
     pub(crate) async fn remove_subscription(&self, stream: StreamIndex, name: &str) -> Result<(), Error> {
         let Some(management) = &self.management else { return Ok(()) };
-        let topic = &self.of(stream)?.name;
+        let topic = self.of(stream)?;
         let doing = format!("deleting subscription {name} of topic {topic}");
         self.retried(&doing, || management.delete_subscription(topic, name)).await.map(drop)
     }
 
     /// The name of the stream's topic; empty where there is no such stream.
     pub(crate) fn topic(&self, stream: StreamIndex) -> &str {
-        self.topics.get(stream.index()).map_or("", |topic| topic.name.as_str())
+        self.topics.get(stream.index()).map_or("", String::as_str)
     }
 
     /// The name of this node's subscription, the same on every topic; empty where none is configured nor created.
@@ -182,34 +172,61 @@ impl Entities {
         names::subscription(&self.config)
     }
 
-    /// The stream's topic as [`epoch`](Self::epoch) found it last.
-    pub(crate) fn found(&self, stream: StreamIndex) -> Option<TopicInfo> {
-        self.topics.get(stream.index())?.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Creates a topic that was deleted, and before it those above it that were, too.
+    async fn recreate(&self, stream: StreamIndex) -> Result<(), Error> {
+        let Some(management) = &self.management else { return Ok(()) };
+        let there = self.indices(management).await?;
+        self.create_missing(management, &there, stream.index()).await
     }
 
     async fn make_layout(&self, management: &Management) -> Result<(), Error> {
         // Nodes start together.
         sleep(self.config.start_jitter.mul_f64(fastrand::f64())).await;
-        let there = self.list(management).await?;
-        let missing: Vec<_> =
-            self.topics.iter().enumerate().filter(|(index, _)| !there.contains(index)).collect();
-        if missing.is_empty() {
+        let mut there = self.indices(management).await?;
+        // Where some were deleted, other nodes are about to create them again.
+        for _ in 0..LOOKS {
+            if there.is_empty() || there.iter().any(|index| index + 1 >= self.topics.len()) {
+                break;
+            }
+            sleep(LOOK_AGAIN).await;
+            there = self.indices(management).await?;
+        }
+        self.compare(&there)?;
+        if (0..self.topics.len()).all(|index| there.contains(&index)) {
             return Ok(());
         }
-        // From the highest to the lowest, so that a node of another count that lists them meanwhile sees this one.
-        for (_, topic) in missing.into_iter().rev() {
-            self.create_topic(management, &topic.name).await?;
-        }
+        self.create_missing(management, &there, 0).await?;
         // A node of another count may have listed them just before as well.
-        self.list(management).await.map(drop)
+        self.compare(&self.indices(management).await?)
     }
 
-    /// The indices of the topics that there are, which fit the configured count.
-    async fn list(&self, management: &Management) -> Result<Vec<usize>, Error> {
+    /// Creates the topics that are not `there`, down to the one with the index `lowest`.
+    ///
+    /// From the highest to the lowest, so that whoever lists them meanwhile sees how many there are.
+    async fn create_missing(
+        &self,
+        management: &Management,
+        there: &[usize],
+        lowest: usize,
+    ) -> Result<(), Error> {
+        for (index, topic) in self.topics.iter().enumerate().skip(lowest).rev() {
+            if !there.contains(&index) {
+                self.create_topic(management, topic).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The indices of the topics that there are.
+    async fn indices(&self, management: &Management) -> Result<Vec<usize>, Error> {
         let prefix = names::topic_prefix(&self.config);
         let titles = self.retried("listing the topics", || management.topics(&prefix)).await?;
-        let indices: Vec<_> =
-            titles.iter().filter_map(|title| names::index(&title[prefix.len()..])).collect();
+        Ok(titles.iter().filter_map(|title| names::index(&title[prefix.len()..])).collect())
+    }
+
+    /// Compares the topics that there are with the configured count.
+    fn compare(&self, indices: &[usize]) -> Result<(), Error> {
+        let prefix = names::topic_prefix(&self.config);
         match indices.iter().max() {
             Some(highest) if highest + 1 != self.topics.len() => {
                 let (there, count) = (highest + 1, self.topics.len());
@@ -224,7 +241,7 @@ impl Entities {
                     ),
                 ))
             }
-            _ => Ok(indices),
+            _ => Ok(()),
         }
     }
 
@@ -241,11 +258,11 @@ impl Entities {
     async fn look_at_subscription(
         &self,
         management: &Management,
-        topic: &Topic,
+        topic: &str,
         name: &str,
     ) -> Result<(), Error> {
-        let doing = format!("looking for subscription {name} of topic {}", topic.name);
-        let found = self.retried(&doing, || management.subscription(&topic.name, name)).await?;
+        let doing = format!("looking for subscription {name} of topic {}", topic);
+        let found = self.retried(&doing, || management.subscription(topic, name)).await?;
         match found.map(|found| found.status) {
             None => Err(Error::new(
                 ErrorKind::Unavailable,
@@ -299,8 +316,8 @@ impl Entities {
         Ok(false)
     }
 
-    fn of(&self, stream: StreamIndex) -> Result<&Topic, Error> {
-        self.topics.get(stream.index()).ok_or_else(|| {
+    fn of(&self, stream: StreamIndex) -> Result<&str, Error> {
+        self.topics.get(stream.index()).map(String::as_str).ok_or_else(|| {
             Error::new(ErrorKind::Config, format!("there is no stream {stream} of {}", self.topics.len()))
         })
     }
@@ -351,12 +368,6 @@ impl Entities {
     }
 }
 
-impl Topic {
-    fn put_found(&self, found: Option<TopicInfo>) {
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
-    }
-}
-
 /// Whether Service Bus itself may answer otherwise in a moment. A connection that cannot be made is left to whoever asks.
 fn is_passing(failure: &Failure) -> bool {
     failure.is_busy() || matches!(failure, Failure::Http { status: 408 | 500..=599, .. })
@@ -371,6 +382,10 @@ fn is_refusal(failure: &Failure) -> bool {
         _ => false,
     }
 }
+
+/// How often, and after what pause, to look again for topics that others are about to create again.
+const LOOKS: u32 = 4;
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// With the back-off between them, some seconds at most where no wait is asked for.
 const ATTEMPTS: u32 = 5;

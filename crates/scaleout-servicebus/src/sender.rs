@@ -130,10 +130,14 @@ impl Task {
         self.busy.check()?;
         let mut is_first = true;
         loop {
-            let was_there = self.has_link(matches!(what, What::Probe(_)));
+            let was_there = self.has_link();
             let epoch = self.attached().await?;
             let message = match what {
                 What::Probe(frame) => {
+                    if was_there && is_first && !self.is_proved(epoch).await? {
+                        is_first = false;
+                        continue;
+                    }
                     self.sent.check(*frame, epoch)?;
                     self.sent.confirm(frame.node, epoch);
                     return Ok(epoch);
@@ -177,10 +181,28 @@ impl Task {
         }
     }
 
-    /// Whether there is a link that has not ended; if it has to prove something, one that is bound to its topic.
-    fn has_link(&mut self, proves: bool) -> bool {
-        let is_over = |outlet: &mut dyn Outlet| outlet.has_ended() || proves && !outlet.is_bound();
-        if self.outlet.as_mut().is_some_and(|(outlet, _)| is_over(outlet.as_mut())) {
+    /// Whether the service still answers on the link, and the topic is the one that it leads to.
+    async fn is_proved(&mut self, epoch: Epoch) -> Result<bool, Error> {
+        let Some((outlet, _)) = &mut self.outlet else { return Ok(false) };
+        let proved = timeout(self.node.config.operation_timeout, outlet.prove()).await;
+        match proved {
+            Ok(Ok(())) if self.node.entities.epoch(self.stream).await? == Some(epoch) => Ok(self.has_link()),
+            Ok(_) => {
+                self.outlet = None;
+                Ok(false)
+            }
+            Err(_) => {
+                if let Some((outlet, _)) = self.outlet.take() {
+                    outlet.abandon();
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// Whether there is a link that has not ended.
+    fn has_link(&mut self) -> bool {
+        if self.outlet.as_mut().is_some_and(|(outlet, _)| outlet.has_ended()) {
             self.outlet = None;
         }
         self.outlet.is_some()

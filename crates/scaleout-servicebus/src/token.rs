@@ -124,10 +124,14 @@ impl Tokens {
 
     /// Forgets the token for `resource_uri`, which was refused; whether another one may be better.
     ///
-    /// One that is made from the same key is not.
-    pub(crate) fn forget(&self, _resource_uri: &str) -> bool {
+    /// One that is made from the same key is not, unless the clocks differ.
+    pub(crate) fn forget(&self, resource_uri: &str) -> bool {
         match self.credential {
-            Credential::SharedAccessKey { .. } | Credential::SharedAccessSignature(_) => false,
+            Credential::SharedAccessKey { .. } => {
+                self.with_kept(|kept| kept.remove(&resource_uri.to_lowercase()));
+                false
+            }
+            Credential::SharedAccessSignature(_) => false,
             Credential::Token(_) => self.with_kept(|kept| kept.remove(ANY_RESOURCE)).is_some(),
         }
     }

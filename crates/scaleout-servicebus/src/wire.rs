@@ -62,6 +62,12 @@ pub(crate) trait Outlet: fmt::Debug + Send {
     /// After an error the link is of no use any more, and the message may be in the topic.
     fn send(&mut self, message: Outgoing) -> BoxFuture<'_, Result<Answer, Failure>>;
 
+    /// Asks the service for something that changes nothing, so that it is known whether it answers, and still accepts the
+    /// credentials.
+    ///
+    /// After an error the link is of no use any more.
+    fn prove(&mut self) -> BoxFuture<'_, Result<(), Failure>>;
+
     /// Ends when the service has ended the link. Cancel safe.
     fn ended(&mut self) -> BoxFuture<'_, ()>;
 

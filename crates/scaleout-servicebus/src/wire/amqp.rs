@@ -192,7 +192,7 @@ impl Amqp {
     /// Begins a session of a connection that may use `address`; a failure retires the connection.
     async fn session(&self, address: &str) -> Result<(Arc<Link>, SessionHandle<()>), Failure> {
         let link = self.link().await?;
-        let audience = format!("amqps://{}/{address}", self.config.host);
+        let audience = self.audience(address);
         let begun = within(self.config.operation_timeout, async {
             link.claim(&self.tokens, audience).await?;
             let mut handle = link.handle.lock().await;
@@ -206,6 +206,11 @@ impl Amqp {
                 Err(failure)
             }
         }
+    }
+
+    /// What a token is put for.
+    fn audience(&self, address: &str) -> String {
+        format!("amqps://{}/{address}", self.config.host)
     }
 
     fn name(&self, address: &str) -> String {
@@ -229,7 +234,13 @@ impl Wire for Amqp {
             })
             .await;
             match attached {
-                Ok(sender) => Ok(Box::new(AmqpOutlet { sender, session, link }) as Box<dyn Outlet>),
+                Ok(sender) => Ok(Box::new(AmqpOutlet {
+                    sender,
+                    session,
+                    link,
+                    tokens: Arc::clone(&self.tokens),
+                    audience: self.audience(topic),
+                }) as Box<dyn Outlet>),
                 Err(failure) => {
                     link.fail(&failure);
                     Err(failure)
@@ -383,6 +394,8 @@ struct AmqpOutlet {
     sender: Sender,
     session: SessionHandle<()>,
     link: Arc<Link>,
+    tokens: Arc<Tokens>,
+    audience: String,
 }
 
 impl Outlet for AmqpOutlet {
@@ -413,6 +426,17 @@ impl Outlet for AmqpOutlet {
         })
     }
 
+    fn prove(&mut self) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(async {
+            // It goes over the same connection, behind all that the service has said of the link.
+            let claimed = self.link.claim(&self.tokens, self.audience.clone()).await;
+            if let Err(failure) = &claimed {
+                self.link.fail(failure);
+            }
+            claimed
+        })
+    }
+
     fn ended(&mut self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             self.sender.on_detach().await;
@@ -424,7 +448,7 @@ impl Outlet for AmqpOutlet {
     }
 
     fn close(self: Box<Self>, patience: Duration) -> BoxFuture<'static, ()> {
-        let Self { sender, mut session, link } = *self;
+        let Self { sender, mut session, link, .. } = *self;
         Box::pin(async move {
             let _ = timeout(patience, async {
                 let _ = sender.close().await;

@@ -78,7 +78,6 @@ impl Rest {
 impl Wire for Rest {
     fn outlet<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Box<dyn Outlet>, Failure>> {
         Box::pin(async move {
-            // All that can be found out without sending.
             self.exchange.reach().await?;
             let sender = self.client(topic)?.topic_sender();
             Ok(Box::new(RestOutlet { sender, exchange: Arc::clone(&self.exchange) }) as Box<dyn Outlet>)
@@ -150,6 +149,10 @@ impl Outlet for RestOutlet {
                 },
             }
         })
+    }
+
+    fn prove(&mut self) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(self.exchange.reach())
     }
 
     fn ended(&mut self) -> BoxFuture<'_, ()> {

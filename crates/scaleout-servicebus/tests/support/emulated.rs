@@ -2,7 +2,7 @@
 
 use std::{
     num::NonZeroU16,
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -40,6 +40,9 @@ pub(crate) struct Emulated {
 
 const APP: &str = "app";
 const POLICY: &str = "RootManageSharedAccessKey";
+
+/// How long what a dropped node had under way may go on.
+const DYING: Duration = Duration::from_secs(10);
 
 /// More than any subscription may be idle.
 const AGES: Duration = Duration::from_secs(24 * 3600);
@@ -121,7 +124,17 @@ impl Server for Emulated {
                 Fault::Accept => {
                     namespace.add_policy(POLICY, self.emulator.key().1, Rights::of(&[Right::Manage]));
                 }
-                Fault::Aging => namespace.age(AGES),
+                Fault::Aging => {
+                    // A node that was dropped just now may still be subscribing.
+                    let deadline = Instant::now() + DYING;
+                    while Instant::now() < deadline {
+                        namespace.age(AGES);
+                        if self.registrations(app) == 0 && faults.figures().connections == 0 {
+                            break;
+                        }
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                }
                 _ => unreachable!("a fault that it can be put through"),
             }
         }

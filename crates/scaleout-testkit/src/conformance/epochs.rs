@@ -62,6 +62,7 @@ pub async fn rule_08_a_new_epoch_says_what_it_continues(fixture: &dyn Fixture) -
 }
 
 async fn first_of_the_new_epoch(fixture: &dyn Fixture, reader: &mut Reader) -> Got {
+    reader.is_back(fixture).await;
     let sent = Sender::new(fixture, &fixture.node()).send().await;
     let got = reader.payload("a payload of the new epoch").await;
     assert_eq!(got.bytes, sent, "something else came first in the new epoch");
@@ -91,6 +92,7 @@ pub async fn rule_08_one_node_opens_the_new_epoch(fixture: &dyn Fixture) -> Outc
         readers.push(Reader::open(fixture, node).await);
     }
     inject(fixture, Fault::Flush).await?;
+    join_all(readers.iter_mut().map(|reader| reader.is_back(fixture))).await;
     let sends = nodes.iter().map(|node| {
         let mut sender = Sender::new(fixture, node);
         async move { sender.send_many(3).await }

@@ -142,6 +142,7 @@ pub async fn rule_09_a_flush_rewinds_to_nothing(fixture: &dyn Fixture) -> Outcom
     sender.send_many(3).await;
     reader.payloads(3, "payloads before").await;
     inject(fixture, Fault::Flush).await?;
+    reader.is_back(fixture).await;
     for attempt in 0..3 {
         let answer = sender.answer(4, 3, sender.name(4)).await;
         let kind = answer.expect_err("the store forgot what was confirmed").kind();

@@ -152,6 +152,13 @@ impl Reader {
         panic!("{MAX_EVENTS} other events while waiting for {what}");
     }
 
+    /// Waits for the next `Opened` where what is appended before it may not come: without [`Need::Replay`].
+    pub(super) async fn is_back(&mut self, fixture: &dyn Fixture) {
+        if !fixture.capabilities().replay {
+            self.until_opened("Opened of the new epoch").await;
+        }
+    }
+
     /// What comes up to the next `Opened`.
     pub(super) async fn until_opened(&mut self, what: &str) -> Vec<Got> {
         let mut payloads = Vec::new();

@@ -103,8 +103,9 @@ impl Exchange {
         })
     }
 
-    /// Proves that there is somebody to ask.
+    /// Proves that there is somebody to ask, and a token to show: all that can be found out without a message.
     pub(super) async fn reach(&self) -> Result<(), Failure> {
+        self.tokens.token(&self.resource).await?;
         let kept = self.connect().await?;
         self.keep(kept);
         Ok(())
