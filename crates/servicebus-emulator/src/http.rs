@@ -44,8 +44,8 @@ use crate::{
     signal::Signal,
 };
 
-/// How long a TLS handshake, or the head of a request, may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a TLS handshake, or the next request of a connection, may take.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a request with messages may be longer than they are, in bytes.
 const MESSAGE_OVERHEAD: usize = 64 * 1024;

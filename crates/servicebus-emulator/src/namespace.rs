@@ -315,3 +315,6 @@ impl Namespace {
         self.shared.guard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

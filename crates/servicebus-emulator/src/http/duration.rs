@@ -42,7 +42,7 @@ pub(crate) fn format(duration: Duration) -> String {
     if days > 0 {
         let _ = write!(text, "{days}D");
     }
-    if duration.is_zero() || seconds % DAY > 0 || fraction > 0 {
+    if duration.is_zero() || !seconds.is_multiple_of(DAY) || fraction > 0 {
         text.push('T');
         for (number, unit) in [(hours, 'H'), (minutes, 'M')] {
             if number > 0 {

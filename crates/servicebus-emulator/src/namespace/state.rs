@@ -39,6 +39,8 @@ pub(crate) struct State {
     /// Who gave which lock.
     locks: HashMap<Uuid, SubscriptionId>,
     pub(crate) throttle: Throttle,
+    /// Of receivers that found something and had no credits for it.
+    throttled: Vec<Arc<Signal>>,
     /// The next so many deliveries come twice.
     pub(crate) repeats: usize,
     next_id: u64,
@@ -72,6 +74,7 @@ impl State {
             subscriptions: HashMap::new(),
             locks: HashMap::new(),
             throttle,
+            throttled: Vec::new(),
             repeats: 0,
             next_id: 0,
             last_created: SystemTime::UNIX_EPOCH,
@@ -150,6 +153,9 @@ impl State {
         let mut taken = Vec::new();
         while taken.len() < max && !subscription.is_empty(queue) {
             if !self.throttle.spend(1, now) {
+                if !self.throttled.iter().any(|signal| Arc::ptr_eq(signal, &subscription.signal)) {
+                    self.throttled.push(Arc::clone(&subscription.signal));
+                }
                 break;
             }
             let repeat = self.repeats > 0;
@@ -191,9 +197,11 @@ impl State {
     }
 
     pub(crate) fn settle(&mut self, lock: Uuid, how: Settlement) -> Result<(), Refusal> {
-        let id = self.locks.remove(&lock).ok_or(Refusal::LockLost)?;
-        let subscription = self.subscriptions.get_mut(&id).ok_or(Refusal::LockLost)?;
-        subscription.settle(lock, how, Instant::now())
+        let id = self.locks.get(&lock).ok_or(Refusal::LockLost)?;
+        let subscription = self.subscriptions.get_mut(id).ok_or(Refusal::LockLost)?;
+        subscription.settle(lock, how, Instant::now())?;
+        self.locks.remove(&lock);
+        Ok(())
     }
 
     pub(crate) fn renew(&mut self, lock: Uuid) -> Result<SystemTime, Refusal> {
@@ -385,6 +393,9 @@ impl State {
     /// Does what time has brought until `now`, which may be to come.
     pub(crate) fn sweep(&mut self, now: Instant) {
         let idle = |last_used: Instant, after: Duration| now.duration_since(last_used) >= after;
+        if self.throttle.has_credits(now) {
+            self.throttled.drain(..).for_each(|signal| signal.raise());
+        }
         let mut over = Vec::new();
         for (id, subscription) in &mut self.subscriptions {
             for lock in subscription.sweep(now) {
@@ -398,7 +409,7 @@ impl State {
         }
         for id in over {
             let Some(subscription) = self.forget(id) else { continue };
-            if let Some(topic) = self.topics.get_mut(&subscription.topic.to_lowercase()) {
+            if let Some(topic) = self.topics.get_mut(&subscription.topic_key) {
                 topic.subscriptions.remove(&subscription.name.to_lowercase());
             }
         }
@@ -433,7 +444,7 @@ impl State {
 
     fn touch_topic(&mut self, id: SubscriptionId, now: Instant, wall: SystemTime) {
         if let Some(subscription) = self.subscriptions.get(&id)
-            && let Some(topic) = self.topics.get_mut(&subscription.topic)
+            && let Some(topic) = self.topics.get_mut(&subscription.topic_key)
         {
             topic.touch(now, wall);
         }

@@ -66,6 +66,8 @@ struct Held {
 #[derive(Debug)]
 pub(crate) struct Subscription {
     pub(crate) topic: String,
+    /// Its topic's name in lower case.
+    pub(crate) topic_key: String,
     pub(crate) name: String,
     pub(crate) properties: SubscriptionProperties,
     pub(crate) times: Times,
@@ -91,6 +93,7 @@ impl Subscription {
     pub(crate) fn new(topic: &str, name: &str, properties: SubscriptionProperties, times: Times) -> Self {
         Self {
             topic: topic.to_owned(),
+            topic_key: topic.to_lowercase(),
             name: name.to_owned(),
             properties,
             times,
@@ -210,8 +213,11 @@ impl Subscription {
 
     /// Does with a delivered message what its receiver says.
     pub(crate) fn settle(&mut self, lock: Uuid, how: Settlement, now: Instant) -> Result<(), Refusal> {
-        let Some(Held { mut slot, queue, .. }) = self.held.remove(&lock).filter(|held| held.until > now)
-        else {
+        // One that is over is left to the sweep, which puts its message back.
+        if self.held.get(&lock).is_none_or(|held| held.until <= now) {
+            return Err(Refusal::LockLost);
+        }
+        let Some(Held { mut slot, queue, .. }) = self.held.remove(&lock) else {
             return Err(Refusal::LockLost);
         };
         match how {

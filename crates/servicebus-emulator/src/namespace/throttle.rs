@@ -43,4 +43,10 @@ impl Throttle {
         self.spent = self.spent.saturating_add(credits);
         true
     }
+
+    /// Whether [`spend`](Self::spend) could.
+    pub(crate) fn has_credits(&self, now: Instant) -> bool {
+        self.credits_per_second
+            .is_none_or(|budget| self.spent < budget || now.duration_since(self.since) >= PERIOD)
+    }
 }

@@ -2,5 +2,10 @@
 
 #![allow(missing_docs, reason = "tests")]
 
+mod faults;
 mod library;
+mod links;
+mod raw;
+mod secure;
 mod support;
+mod websocket;

@@ -9,7 +9,7 @@ use servicebus_emulator::{Emulator, SubscriptionProperties, TopicProperties, sha
 use tokio::time::timeout;
 
 /// How long a test waits for something that is to happen: other builds may have the machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const POLICY: &str = "RootManageSharedAccessKey";
 pub(crate) const KEY: &str = "SAS_KEY_VALUE";

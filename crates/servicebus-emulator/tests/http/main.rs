@@ -2,4 +2,5 @@
 
 mod control;
 mod management;
+mod rest;
 mod support;

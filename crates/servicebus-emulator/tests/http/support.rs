@@ -18,7 +18,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     spawn,
-    time::timeout,
+    task::yield_now,
+    time::{Instant, timeout},
 };
 use tokio_rustls::TlsConnector;
 
@@ -181,6 +182,15 @@ fn description(kind: &str, inner: &str) -> String {
         "<entry xmlns=\"http://www.w3.org/2005/Atom\"><content type=\"application/xml\"><{kind} \
          xmlns=\"http://schemas.microsoft.com/netservices/2010/10/servicebus/connect\">{inner}</{kind}></content></entry>"
     )
+}
+
+/// Waits until something is so.
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "it did not come to be");
+        yield_now().await;
+    }
 }
 
 /// A topic and a subscription with what is in it.
