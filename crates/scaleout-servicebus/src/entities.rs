@@ -4,7 +4,7 @@ mod names;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -29,11 +29,18 @@ pub(crate) struct Entities {
     /// `None` where nothing is asked.
     management: Option<Management>,
     /// One for each stream.
-    topics: Vec<String>,
+    topics: Vec<Topic>,
     subscription: String,
     layout: OnceCell<()>,
     /// Whether it was said that a topic does not detect duplicates.
     warned: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Topic {
+    name: String,
+    /// For how long it recognises a message that is sent again, as it was last found.
+    duplicate_window: Mutex<Option<Duration>>,
 }
 
 impl Entities {
@@ -43,7 +50,10 @@ impl Entities {
     /// [`Config`](ErrorKind::Config) where TLS cannot be set up.
     pub(crate) fn new(config: Arc<ServiceBusConfig>, tokens: Arc<Tokens>) -> Result<Self, Error> {
         let management = if config.create_entities { Some(Management::new(&config, tokens)?) } else { None };
-        let topic = |index| names::topic(&config, StreamIndex(index));
+        let topic = |index| Topic {
+            name: names::topic(&config, StreamIndex(index)),
+            duplicate_window: Mutex::default(),
+        };
         Ok(Self {
             topics: (0..config.topic_count.get()).map(topic).collect(),
             subscription: names::subscription(&config),
@@ -76,10 +86,12 @@ impl Entities {
         let Some(management) = &self.management else { return Ok(Some(Epoch(self.config.epoch))) };
         let topic = self.of(stream)?;
         let found = self
-            .retried(&format!("looking for topic {}", topic), || management.topic(topic))
+            .retried(&format!("looking for topic {}", topic.name), || management.topic(&topic.name))
             .await?;
         let Some(info) = found else { return Ok(None) };
         self.accept(&info)?;
+        let window = info.duplicate_window.filter(|_| info.detects_duplicates);
+        *topic.duplicate_window.lock().unwrap_or_else(PoisonError::into_inner) = window;
         Ok(Some(Epoch(info.created_at_micros)))
     }
 
@@ -124,11 +136,11 @@ impl Entities {
         let Some(management) = &self.management else { return self.require_subscription() };
         let topic = self.of(stream)?;
         let spec = self.subscription_spec();
-        let doing = format!("creating subscription {name} of topic {}", topic);
+        let doing = format!("creating subscription {name} of topic {}", topic.name);
         let created = self
             .retried(&doing, || async {
                 let uncertain = may_be_new.swap(true, Ordering::Relaxed);
-                let created = management.create_subscription(topic, name, &spec).await;
+                let created = management.create_subscription(&topic.name, name, &spec).await;
                 // What was refused is not there; any other failure may have come after the deed.
                 if created.as_ref().is_err_and(is_refusal) {
                     may_be_new.store(uncertain, Ordering::Relaxed);
@@ -152,14 +164,14 @@ impl Entities {
     /// It may have been deleted.
     pub(crate) async fn remove_subscription(&self, stream: StreamIndex, name: &str) -> Result<(), Error> {
         let Some(management) = &self.management else { return Ok(()) };
-        let topic = self.of(stream)?;
+        let topic = &self.of(stream)?.name;
         let doing = format!("deleting subscription {name} of topic {topic}");
         self.retried(&doing, || management.delete_subscription(topic, name)).await.map(drop)
     }
 
     /// The name of the stream's topic; empty where there is no such stream.
     pub(crate) fn topic(&self, stream: StreamIndex) -> &str {
-        self.topics.get(stream.index()).map_or("", String::as_str)
+        self.topics.get(stream.index()).map_or("", |topic| topic.name.as_str())
     }
 
     /// The name of this node's subscription, the same on every topic; empty where none is configured nor created.
@@ -170,6 +182,16 @@ impl Entities {
     /// A name for one more subscription of this node.
     pub(crate) fn another_subscription(&self) -> String {
         names::subscription(&self.config)
+    }
+
+    /// For how long the stream's topic recognises a message that is sent again: as configured, or less where
+    /// [`epoch`](Self::epoch) found that somebody has created it with less.
+    pub(crate) fn duplicate_window(&self, stream: StreamIndex) -> Duration {
+        let configured = self.config.duplicate_window;
+        let topic = self.topics.get(stream.index());
+        let found =
+            topic.and_then(|topic| *topic.duplicate_window.lock().unwrap_or_else(PoisonError::into_inner));
+        found.map_or(configured, |found| found.min(configured))
     }
 
     /// Creates a topic that was deleted, and before it those above it that were, too.
@@ -211,7 +233,7 @@ impl Entities {
     ) -> Result<(), Error> {
         for (index, topic) in self.topics.iter().enumerate().skip(lowest).rev() {
             if !there.contains(&index) {
-                self.create_topic(management, topic).await?;
+                self.create_topic(management, &topic.name).await?;
             }
         }
         Ok(())
@@ -258,11 +280,11 @@ impl Entities {
     async fn look_at_subscription(
         &self,
         management: &Management,
-        topic: &str,
+        topic: &Topic,
         name: &str,
     ) -> Result<(), Error> {
-        let doing = format!("looking for subscription {name} of topic {}", topic);
-        let found = self.retried(&doing, || management.subscription(topic, name)).await?;
+        let doing = format!("looking for subscription {name} of topic {}", topic.name);
+        let found = self.retried(&doing, || management.subscription(&topic.name, name)).await?;
         match found.map(|found| found.status) {
             None => Err(Error::new(
                 ErrorKind::Unavailable,
@@ -316,8 +338,8 @@ impl Entities {
         Ok(false)
     }
 
-    fn of(&self, stream: StreamIndex) -> Result<&str, Error> {
-        self.topics.get(stream.index()).map(String::as_str).ok_or_else(|| {
+    fn of(&self, stream: StreamIndex) -> Result<&Topic, Error> {
+        self.topics.get(stream.index()).ok_or_else(|| {
             Error::new(ErrorKind::Config, format!("there is no stream {stream} of {}", self.topics.len()))
         })
     }

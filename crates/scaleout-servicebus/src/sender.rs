@@ -14,7 +14,6 @@ use tokio::{
 };
 
 use crate::{
-    config::ServiceBusConfig,
     error::Failure,
     node::{Node, closed},
     wire::{Answer, Outgoing, Outlet},
@@ -144,7 +143,13 @@ impl Task {
                 }
                 What::Frame(frame, payload) => {
                     self.sent.check(*frame, epoch)?;
-                    self.sent.trying(*frame, epoch, &self.node.config)?;
+                    // An attempt may be on its way for two time-outs.
+                    let window = self.node.entities.duplicate_window(self.stream);
+                    self.sent.trying(
+                        *frame,
+                        epoch,
+                        window.saturating_sub(2 * self.node.config.operation_timeout),
+                    )?;
                     let message_id = format!("{:032x}-{}", frame.node.0, frame.number);
                     Outgoing { message_id, payload: payload.clone() }
                 }
@@ -328,14 +333,12 @@ impl Sent {
     }
 
     /// Takes note that a frame is tried; it must not be any more once the topic may have forgotten its id.
-    fn trying(&mut self, frame: FrameId, epoch: Epoch, config: &ServiceBusConfig) -> Result<(), Error> {
+    fn trying(&mut self, frame: FrameId, epoch: Epoch, good_for: Duration) -> Result<(), Error> {
         let now = Instant::now();
         let tried = self.tried.entry(frame.node).or_insert((frame.number, epoch, now));
         if (tried.0, tried.1) != (frame.number, epoch) {
             *tried = (frame.number, epoch, now);
         }
-        // An attempt may be on its way for as long as that.
-        let good_for = config.duplicate_window.saturating_sub(2 * config.operation_timeout);
         if now.duration_since(tried.2) <= good_for {
             return Ok(());
         }

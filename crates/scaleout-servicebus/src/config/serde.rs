@@ -154,3 +154,79 @@ fn put<T>(field: &mut T, value: Option<T>) {
         *field = value;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, from_value, json};
+
+    use super::*;
+
+    fn read(value: Value) -> Result<ServiceBusConfig, String> {
+        from_value(value).map_err(|error| error.to_string())
+    }
+
+    /// The least that is needed, and `more`.
+    fn with(more: Value) -> Value {
+        let mut value =
+            json!({"app": "a", "host": "h", "shared_access_key_name": "n", "shared_access_key": "k"});
+        if let (Value::Object(fields), Value::Object(more)) = (&mut value, more) {
+            fields.extend(more);
+        }
+        value
+    }
+
+    #[test]
+    fn a_map_holds_what_a_url_does() {
+        let url = "servicebus://n:k@h:7/?app=chat&management_endpoint=https://localhost:1&development_emulator=true\
+                   &protocol=amqp&topic_prefix=x.&topic_count=8&create_entities=false&subscription=web-1&epoch=3\
+                   &node_label=web&reception=receive_and_delete&subscription_idle_expiry=5m&message_ttl=1h\
+                   &lock_duration=30&max_delivery_count=10&max_topic_megabytes=2048&duplicate_window=10m\
+                   &max_payload_bytes=64KiB&idle_timeout=30s&connect_timeout=5s&operation_timeout=1.5\
+                   &token_lifetime=20m&min_backoff=10ms&max_backoff=1s&fatal_retry=10s&start_jitter=0";
+        let map = json!({
+            "app": "chat", "host": "h", "amqp_port": 7, "management_endpoint": "https://localhost:1",
+            "shared_access_key_name": "n", "shared_access_key": "k", "development_emulator": true,
+            "protocol": "amqp", "topic_prefix": "x.", "topic_count": 8, "create_entities": false,
+            "subscription": "web-1", "epoch": 3, "node_label": "web", "reception": "receive_and_delete",
+            "subscription_idle_expiry": "5m", "message_ttl": 3600, "lock_duration": 30,
+            "max_delivery_count": 10, "max_topic_megabytes": 2048, "duplicate_window": "10m",
+            "max_payload_bytes": "64KiB", "idle_timeout": "30s", "connect_timeout": "5s",
+            "operation_timeout": 1.5, "token_lifetime": "20m", "min_backoff": "10ms", "max_backoff": 1,
+            "fatal_retry": 10, "start_jitter": 0,
+        });
+        let expected: ServiceBusConfig = url.parse().expect("a good URL");
+        assert_eq!(read(map).as_ref(), Ok(&expected));
+        assert_eq!(read(json!(url)), Ok(expected));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (value, told) in [
+            (json!({"app": "a"}), "host"),
+            (json!({"app": "a", "host": "h", "shared_access_key_name": "n"}), "shared_access_key is missing"),
+            (with(json!({"app": "A"})), "app name"),
+            (with(json!({"topic": 1})), "topic"),
+            (with(json!({"protocol": "smtp"})), "smtp"),
+            (with(json!({"reception": "x"})), "peek_lock"),
+            (with(json!({"ca": "/nonexistent"})), "ca is not"),
+            (with(json!({"topic_count": 0})), "0"),
+            (with(json!({"topic_count": 65})), "topic_count is above 64"),
+            (with(json!({"min_backoff": "soon"})), "soon"),
+            (with(json!({"shared_access_signature": "x"})), "ready token"),
+            (json!(7), "Service Bus"),
+        ] {
+            let text = read(value.clone()).expect_err("it is wrong");
+            assert!(text.contains(told), "{value}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_of_another_type_is_not_told() {
+        for secret in [json!(4242), json!(["4242"]), json!({"4242": 1})] {
+            for field in ["shared_access_key", "shared_access_signature"] {
+                let text = read(with(json!({field: secret}))).expect_err("it is wrong");
+                assert!(text.contains("in quotes") && !text.contains("4242"), "{text}");
+            }
+        }
+    }
+}

@@ -35,7 +35,7 @@ impl Class {
             Failure::TimedOut { after } => {
                 Self::new(ErrorKind::Timeout, format!("no answer within {after:?}"))
             }
-            Failure::Http { status, .. } => Self::of_status(*status, config),
+            Failure::Http { status, sub_code, .. } => Self::of_status(*status, *sub_code, config),
             Failure::Busy { .. } => Self::new(ErrorKind::Unavailable, BUSY),
             Failure::Unauthorized(_) => Self::unauthorized(config),
             Failure::NotFound(what) => Self::not_found(what, config),
@@ -73,12 +73,16 @@ impl Class {
     }
 
     /// Of a status that has no meaning of its own.
-    fn of_status(status: u16, config: &ServiceBusConfig) -> Self {
+    fn of_status(status: u16, sub_code: Option<u32>, config: &ServiceBusConfig) -> Self {
         match status {
             400 => Self::new(
                 ErrorKind::Config,
                 "Service Bus refuses a setting of the entity: its tier, or the emulator, may not know it (Basic has no \
                  topics)",
+            ),
+            403 if sub_code == Some(INVALID_OPERATION) => Self::new(
+                ErrorKind::Config,
+                "the namespace does not allow this operation in its state or tier",
             ),
             403 => Self::new(
                 ErrorKind::Config,
@@ -188,6 +192,9 @@ fn namespace(config: &ServiceBusConfig) -> &str {
         _ => "<namespace>",
     }
 }
+
+/// Of a refusal that is not about a quota.
+const INVALID_OPERATION: u32 = 40_301;
 
 const BUSY: &str =
     "Service Bus asks to wait: the namespace is throttled, or does something else with the entity";

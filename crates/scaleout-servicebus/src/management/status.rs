@@ -96,8 +96,8 @@ mod tests {
         assert!(matches!(of(403, &error("Manage claim is required")), Failure::Unauthorized(_)));
         assert!(matches!(of(403, &error("Ip has been prevented to connect")), Failure::Unauthorized(_)));
         assert!(matches!(
-            of(403, &error("SubCode=40301. The quota is exceeded")),
-            Failure::Http { status: 403, sub_code: Some(40_301), .. }
+            of(403, &error("SubCode=40300. The quota is exceeded")),
+            Failure::Http { status: 403, sub_code: Some(40_300), .. }
         ));
         assert!(matches!(of(404, ""), Failure::NotFound(what) if what == "topic t"));
         assert!(matches!(of(410, ""), Failure::NotFound(_)));

@@ -27,7 +27,6 @@ pub(crate) struct TopicInfo {
     pub(crate) detects_duplicates: bool,
     /// For how long a message that is sent again is recognised.
     pub(crate) duplicate_window: Option<Duration>,
-    pub(crate) max_message_bytes: Option<u64>,
     /// `Active`, `Disabled`, `SendDisabled`, …
     pub(crate) status: String,
 }
@@ -67,10 +66,6 @@ impl TopicInfo {
             Some(_) => Err(wrong(field)),
         };
         let created_at = description.value("CreatedAt").and_then(time::micros_since_1970);
-        let kilobytes = match description.value("MaxMessageSizeInKilobytes") {
-            None | Some("") => None,
-            Some(text) => Some(text.parse::<u64>().map_err(|_| wrong("MaxMessageSizeInKilobytes"))?),
-        };
         Ok(Self {
             name: name.to_owned(),
             created_at_micros: created_at.ok_or_else(|| wrong("CreatedAt"))?,
@@ -79,7 +74,6 @@ impl TopicInfo {
             duplicate_window: description
                 .value("DuplicateDetectionHistoryTimeWindow")
                 .and_then(time::duration),
-            max_message_bytes: kilobytes.map(|kilobytes| kilobytes.saturating_mul(1_024)),
             status: description.value("Status").unwrap_or("Active").to_owned(),
         })
     }
