@@ -111,7 +111,8 @@ fn client_options() -> Result<ClientOptions, Error> {
 }
 
 fn unusable(error: AzureError) -> Error {
-    Error::new(ErrorKind::Config, "the environment has no such credential of Microsoft Entra ID").with_source(error)
+    Error::new(ErrorKind::Config, "the environment has no such credential of Microsoft Entra ID")
+        .with_source(error)
 }
 
 /// Who is refused must be granted something; what cannot be reached may be later.
@@ -154,7 +155,8 @@ mod tests {
     }
 
     fn answered(status: u16) -> AzureError {
-        AzureErrorKind::HttpResponse { status: status.into(), error_code: None, raw_response: None }.into_error()
+        AzureErrorKind::HttpResponse { status: status.into(), error_code: None, raw_response: None }
+            .into_error()
     }
 
     #[test]

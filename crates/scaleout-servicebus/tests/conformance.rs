@@ -16,3 +16,23 @@ mod plain {
         scaleout_testkit::conformance_tests!({ crate::emulated::Emulated::plain(3).await });
     }
 }
+
+/// AMQP in a WebSocket, with TLS.
+#[cfg(feature = "websocket")]
+mod websocket {
+    mod two_topics {
+        scaleout_testkit::conformance_tests!({
+            crate::emulated::Emulated::by(crate::emulated::Wire::WebSocket, 2).await
+        });
+    }
+}
+
+/// REST, with TLS.
+#[cfg(feature = "rest")]
+mod rest {
+    mod two_topics {
+        scaleout_testkit::conformance_tests!({
+            crate::emulated::Emulated::by(crate::emulated::Wire::Rest, 2).await
+        });
+    }
+}

@@ -92,7 +92,9 @@ impl HttpClient for HttpsClient {
     async fn execute_request(&self, request: &AzureRequest) -> AzureResult<AsyncRawResponse> {
         self.ask(request).await.map_err(|failure| match failure {
             Failure::Io(error) => AzureError::with_error(AzureErrorKind::Io, error, "asking for a token"),
-            failure => AzureError::with_message(AzureErrorKind::Io, format!("asking for a token: {failure:?}")),
+            failure => {
+                AzureError::with_message(AzureErrorKind::Io, format!("asking for a token: {failure:?}"))
+            }
         })
     }
 }

@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use azure_core_legacy::{
-    Body, BytesStream, Error as ClientError, HttpClient, Request as ClientRequest, Response as ClientResponse,
-    StatusCode as ClientStatus,
+    Body, BytesStream, Error as ClientError, HttpClient, Request as ClientRequest,
+    Response as ClientResponse, StatusCode as ClientStatus,
     error::ErrorKind as ClientErrorKind,
     headers::{self, Headers},
 };
@@ -197,12 +197,12 @@ impl Exchange {
             });
             match asked.await {
                 Ok(Ok(response)) => {
-                    let header = |name: &HeaderName| response.headers().get(name)?.to_str().ok().map(str::to_owned);
+                    let header =
+                        |name: &HeaderName| response.headers().get(name)?.to_str().ok().map(str::to_owned);
                     let (properties, location) = (header(&BROKER_PROPERTIES), header(&LOCATION));
                     let answer = timeout(self.http.answer_timeout, read(response, MAX_ANSWER_BYTES));
-                    let answer = answer
-                        .await
-                        .map_err(|_| Failure::TimedOut { after: self.http.answer_timeout })??;
+                    let answer =
+                        answer.await.map_err(|_| Failure::TimedOut { after: self.http.answer_timeout })??;
                     self.keep(kept);
                     return Ok(Reply { answer, properties, location });
                 }
@@ -224,8 +224,7 @@ impl Exchange {
             let stream = self.http.connect().await?;
             http1::handshake(TokioIo::new(stream)).await.map_err(failed)
         });
-        let (sender, connection) =
-            connected.await.unwrap_or(Err(Failure::TimedOut { after: limit }))?;
+        let (sender, connection) = connected.await.unwrap_or(Err(Failure::TimedOut { after: limit }))?;
         let task = tokio::spawn(async {
             // A request hears why it ended.
             let _ = connection.await;

@@ -67,7 +67,8 @@ mod tests {
     #[test]
     fn ids_are_as_large_as_they_get() {
         for id in [1, i32::MAX as u64 + 1, i64::MAX as u64] {
-            let properties = format!(r#"{{"DeliveryCount":1,"EnqueuedSequenceNumber":{id},"State":"Active"}}"#);
+            let properties =
+                format!(r#"{{"DeliveryCount":1,"EnqueuedSequenceNumber":{id},"State":"Active"}}"#);
             let delivery = delivery(&properties, b"").expect("a message").expect("one");
             assert_eq!((delivery.id, delivery.message_id, delivery.payload), (id, None, Bytes::new()));
         }
