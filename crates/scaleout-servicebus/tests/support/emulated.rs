@@ -26,13 +26,17 @@ pub(crate) struct Use {
     pub(crate) wire: Wire,
 }
 
+impl Default for Use {
+    fn default() -> Self {
+        Self { topics: 1, reception: Reception::PeekLock, wire: Wire::Plain }
+    }
+}
+
 /// How messages travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wire {
     Plain,
     Tls,
-    #[cfg(feature = "websocket")]
-    PlainWebSocket,
     #[cfg(feature = "websocket")]
     WebSocket,
     /// Over TLS.
@@ -64,13 +68,7 @@ impl Emulated {
 
     /// Peek-lock over plain connections.
     pub(crate) async fn plain(topics: u16) -> Nodes<Self> {
-        Self::nodes(Use { topics, reception: Reception::PeekLock, wire: Wire::Plain }).await
-    }
-
-    /// Peek-lock by another way.
-    #[cfg(any(feature = "websocket", feature = "rest"))]
-    pub(crate) async fn by(wire: Wire, topics: u16) -> Nodes<Self> {
-        Self::nodes(Use { topics, reception: Reception::PeekLock, wire }).await
+        Self::nodes(Use { topics, ..Use::default() }).await
     }
 
     fn topics(&self, app: &str) -> impl Iterator<Item = String> {
@@ -88,8 +86,6 @@ impl Server for Emulated {
             Wire::Plain => self.emulator.connection_string(),
             Wire::Tls => self.emulator.tls_connection_string(),
             #[cfg(feature = "websocket")]
-            Wire::PlainWebSocket => self.emulator.connection_string(),
-            #[cfg(feature = "websocket")]
             Wire::WebSocket => self.emulator.tls_connection_string(),
             #[cfg(feature = "rest")]
             Wire::Rest => self.emulator.tls_connection_string(),
@@ -99,10 +95,6 @@ impl Server for Emulated {
         let config = match self.how.wire {
             Wire::Plain => config,
             Wire::Tls => config.with_ca(self.emulator.ca_pem()),
-            #[cfg(feature = "websocket")]
-            Wire::PlainWebSocket => config
-                .with_protocol(Protocol::WebSocket)
-                .with_amqp_port(self.emulator.plain_websocket_port()),
             #[cfg(feature = "websocket")]
             Wire::WebSocket => config
                 .with_ca(self.emulator.ca_pem())
