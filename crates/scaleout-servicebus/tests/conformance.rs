@@ -40,3 +40,27 @@ mod receive_and_delete {
         });
     }
 }
+
+/// AMQP in a WebSocket, over TLS.
+#[cfg(feature = "websocket")]
+mod websocket {
+    mod two_topics {
+        use crate::emulated::{Emulated, Use, Wire};
+
+        scaleout_testkit::conformance_tests!({
+            Emulated::nodes(Use { topics: 2, wire: Wire::WebSocket, ..Use::default() }).await
+        });
+    }
+}
+
+/// Requests, over TLS.
+#[cfg(feature = "rest")]
+mod rest {
+    mod two_topics {
+        use crate::emulated::{Emulated, Use, Wire};
+
+        scaleout_testkit::conformance_tests!({
+            Emulated::nodes(Use { topics: 2, wire: Wire::Rest, ..Use::default() }).await
+        });
+    }
+}

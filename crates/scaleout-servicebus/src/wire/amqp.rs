@@ -47,7 +47,11 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+#[cfg(feature = "websocket")]
+use super::websocket;
 use super::{Answer, Delivery, FOREIGN_BODY, Inlet, Outgoing, Outlet, Wire, cut::Cuttable};
+#[cfg(feature = "websocket")]
+use crate::config::Protocol;
 use crate::{
     config::{Reception, ServiceBusConfig},
     error::Failure,
@@ -142,10 +146,22 @@ impl Amqp {
                     let problem = "servicebus settings: host is no name that a certificate can have";
                     Failure::Settings(Error::new(ErrorKind::Config, problem))
                 })?;
-                self.open(TlsConnector::from(Arc::clone(tls)).connect(name, socket).await?).await
+                self.wrap(TlsConnector::from(Arc::clone(tls)).connect(name, socket).await?).await
             }
-            None => self.open(socket).await,
+            None => self.wrap(socket).await,
         }
+    }
+
+    /// Opens a connection over `stream`, in a WebSocket where that is configured.
+    async fn wrap<S>(&self, stream: S) -> Result<Arc<Link>, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        #[cfg(feature = "websocket")]
+        if self.config.protocol == Protocol::WebSocket {
+            return self.open(websocket::open(stream, &self.config).await?).await;
+        }
+        self.open(stream).await
     }
 
     async fn open<S>(&self, stream: S) -> Result<Arc<Link>, Failure>
@@ -413,6 +429,10 @@ impl Outlet for AmqpOutlet {
     fn max_message_bytes(&self) -> Option<u64> {
         // 0 stands for "no limit".
         self.sender.max_message_size().filter(|bytes| *bytes > 0)
+    }
+
+    fn is_bound(&self) -> bool {
+        true
     }
 
     fn send(&mut self, message: Outgoing) -> BoxFuture<'_, Result<Answer, Failure>> {
