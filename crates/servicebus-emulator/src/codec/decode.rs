@@ -227,7 +227,7 @@ impl Decoder {
         if count > self.bytes.len() {
             return Err(SHORT);
         }
-        if count % 2 != 0 {
+        if !count.is_multiple_of(2) {
             return Err(Malformed("a map has a key without a value"));
         }
         (0..count / 2)
