@@ -219,8 +219,8 @@ async fn a_row_of_deliveries_is_settled_at_once() {
 #[tokio::test]
 async fn a_lock_that_is_over_cannot_be_settled() {
     let emulator = start().await;
-    let mut properties = SubscriptionProperties::default();
-    properties.lock_duration = Duration::from_secs(5);
+    let properties =
+        SubscriptionProperties { lock_duration: Duration::from_secs(5), ..SubscriptionProperties::default() };
     emulator.namespace().create_subscription("orders", "short", properties).unwrap();
     let mut peer = Peer::ready(&emulator).await;
     peer.attach_sender(0, 0, "orders").await;
