@@ -35,8 +35,10 @@ pub(crate) struct Course {
     held_bytes: usize,
     /// Since when the hole is known.
     hole_since: Option<Instant>,
-    /// When the last link was lost.
+    /// When the last link was lost, or was tried for last.
     lost_at: Option<Instant>,
+    /// When something came, or the reception was opened, for the last time.
+    heard_at: Option<Instant>,
     /// Holes that did not fill.
     vain: u32,
 }
@@ -51,6 +53,7 @@ impl Course {
             held_bytes: 0,
             hole_since: None,
             lost_at: None,
+            heard_at: None,
             vain: 0,
         }
     }
@@ -104,6 +107,16 @@ impl Course {
     /// The link is gone.
     pub(crate) fn lost(&mut self, now: Instant) {
         self.lost_at = Some(now);
+    }
+
+    /// Something came over the link: all that was sent earlier has come, or is on its way.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.heard_at = Some(now);
+    }
+
+    /// For how long nothing was heard.
+    pub(crate) fn silence(&self, now: Instant) -> Duration {
+        self.heard_at.map_or(Duration::ZERO, |heard| now.duration_since(heard))
     }
 
     /// Adds to `events` what may be passed on now.
@@ -259,6 +272,16 @@ mod tests {
             course.take(delivery(id));
         }
         assert_eq!(ids(&mut course, now).len(), 2 * MAX_MESSAGES);
+    }
+
+    #[test]
+    fn silence_lasts_from_what_was_heard_last_whatever_links_there_were() {
+        let (mut course, now) = (begun(4), Instant::now());
+        assert_eq!(course.silence(now + LOCK), Duration::ZERO);
+        course.heard(now);
+        course.lost(now + LOCK);
+        course.go_on(Epoch(1), 9);
+        assert_eq!(course.silence(now + 2 * LOCK), 2 * LOCK);
     }
 
     #[test]
