@@ -35,8 +35,10 @@ pub(crate) struct Course {
     held_bytes: usize,
     /// Since when the hole is known.
     hole_since: Option<Instant>,
-    /// When the last link was lost.
+    /// When the last link was lost, or was tried for last.
     lost_at: Option<Instant>,
+    /// Since when there is no link.
+    gone_since: Option<Instant>,
     /// Holes that did not fill.
     vain: u32,
 }
@@ -51,6 +53,7 @@ impl Course {
             held_bytes: 0,
             hole_since: None,
             lost_at: None,
+            gone_since: None,
             vain: 0,
         }
     }
@@ -77,12 +80,14 @@ impl Course {
         self.hole_since = None;
         // What the old link had is not waited for any more.
         self.lost_at = None;
+        self.gone_since = None;
         opened(epoch, head, unbroken)
     }
 
     /// Goes on where it stood, over a new link; the topic has ids up to `head` at least.
-    pub(crate) fn go_on(&mut self, epoch: Epoch, head: u64) -> Event {
-        opened(epoch, head.max(self.stand), true)
+    pub(crate) fn go_on(&mut self, epoch: Epoch, head: u64, unbroken: bool) -> Event {
+        self.gone_since = None;
+        opened(epoch, head.max(self.stand), unbroken)
     }
 
     /// Takes a message; one that came before is passed over.
@@ -104,6 +109,12 @@ impl Course {
     /// The link is gone.
     pub(crate) fn lost(&mut self, now: Instant) {
         self.lost_at = Some(now);
+        self.gone_since.get_or_insert(now);
+    }
+
+    /// How long there was no link.
+    pub(crate) fn was_gone(&self, now: Instant) -> Duration {
+        self.gone_since.map_or(Duration::ZERO, |since| now.duration_since(since))
     }
 
     /// Adds to `events` what may be passed on now.
@@ -259,6 +270,17 @@ mod tests {
             course.take(delivery(id));
         }
         assert_eq!(ids(&mut course, now).len(), 2 * MAX_MESSAGES);
+    }
+
+    #[test]
+    fn it_is_gone_from_the_first_attempt_that_failed_to_the_next_opening() {
+        let (mut course, now) = (begun(4), Instant::now());
+        assert_eq!(course.was_gone(now + LOCK), Duration::ZERO);
+        course.lost(now);
+        course.lost(now + LOCK);
+        assert_eq!(course.was_gone(now + 2 * LOCK), 2 * LOCK);
+        course.go_on(Epoch(1), 9, true);
+        assert_eq!(course.was_gone(now + 2 * LOCK), Duration::ZERO);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 use scaleout_core::{Backoff, Epoch, Error, ErrorKind, StreamIndex, provider::Outbox};
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, error::Elapsed, sleep, sleep_until, timeout, timeout_at},
 };
 use uuid::Uuid;
 
@@ -130,15 +130,15 @@ impl Reader {
         }
         let is_fresh = !self.course.has_begun()
             || self.course.position().is_some_and(|(known, _)| known != epoch)
-            || self.subscription.as_ref().is_some_and(|subscription| subscription.is_new)
-            || node.config.reception == Reception::ReceiveAndDelete;
+            || self.subscription.as_ref().is_some_and(|subscription| subscription.is_new);
+        let unbroken = !self.may_have_lost();
         let head = self.head(epoch, is_fresh).await?;
         let opened = match is_fresh {
             true => {
                 let unbroken = !self.course.has_begun();
                 self.course.begin(epoch, head, unbroken)
             }
-            false => self.course.go_on(epoch, head),
+            false => self.course.go_on(epoch, head, unbroken),
         };
         if let Some(subscription) = &mut self.subscription {
             subscription.is_new = false;
@@ -146,6 +146,15 @@ impl Reader {
         node.lane(self.stream).saw_epoch(epoch);
         self.outbox.push(&mut vec![opened]);
         Ok(())
+    }
+
+    /// Whether something that was sent meanwhile is in the subscription no more, although that is the same one.
+    fn may_have_lost(&self) -> bool {
+        let config = &self.node.config;
+        // A dead link is noticed so much later than what was sent over it.
+        let unnoticed = config.idle_timeout.min(config.message_ttl / 2);
+        let was_gone = self.course.was_gone(Instant::now()) + unnoticed;
+        config.reception == Reception::ReceiveAndDelete || was_gone >= config.message_ttl
     }
 
     /// The name of the subscription, and the epoch of the topic it is on.
@@ -193,6 +202,8 @@ impl Reader {
         let message_id = format!("opening-{}", Uuid::new_v4().simple());
         let mut append = Box::pin(node.sends(self.stream).opening(message_id.clone()));
         let (mut is_appended, mut head) = (false, None);
+        // Before it is appended there is nothing to wait for.
+        let mut latest = None;
         loop {
             if let (true, Some(head)) = (is_appended, head) {
                 return Ok(head);
@@ -210,9 +221,10 @@ impl Reader {
                         return Err(Error::new(ErrorKind::Unavailable, "a topic was deleted and created again"));
                     }
                     is_appended = true;
+                    latest = Some(Instant::now() + BACKLOG * limit);
                     continue;
                 }
-                received = timeout(limit, inlet.receive(ROOM)) => received,
+                received = returns_by(latest.map(|latest: Instant| latest.min(Instant::now() + limit)), inlet.receive(ROOM)) => received,
             };
             let received = match received {
                 Ok(Ok(received)) => received,
@@ -221,7 +233,7 @@ impl Reader {
                     return Err(Error::new(
                         ErrorKind::Timeout,
                         format!(
-                            "a message that this node sent to topic {} did not come back on its subscription within {limit:?}: \
+                            "a message that this node sent to topic {} did not come back on its subscription in time: \
                              is it the only one that receives there, and has the subscription the default rule?",
                             node.entities.topic(self.stream)
                         ),
@@ -327,6 +339,17 @@ impl Reader {
 
 /// How long the end of a link may take at the end of a reception.
 const CLOSING: Duration = Duration::from_secs(2);
+
+/// Time limits that a message of this node's own may take to come back while others come, which may be a backlog.
+const BACKLOG: u32 = 6;
+
+/// What comes until then, if there is such a time.
+async fn returns_by<T>(latest: Option<Instant>, what: impl Future<Output = T>) -> Result<T, Elapsed> {
+    match latest {
+        Some(latest) => timeout_at(latest, what).await,
+        None => Ok(what.await),
+    }
+}
 
 async fn wait_until(deadline: Option<Instant>) {
     match deadline {

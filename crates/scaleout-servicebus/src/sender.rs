@@ -138,11 +138,14 @@ impl Task {
                         continue;
                     }
                     self.sent.check(*frame, epoch)?;
-                    self.sent.confirm(frame.node, epoch);
+                    self.sent.confirm(*frame, epoch);
                     return Ok(epoch);
                 }
                 What::Frame(frame, payload) => {
                     self.sent.check(*frame, epoch)?;
+                    if self.sent.has(*frame, epoch) {
+                        return Ok(epoch);
+                    }
                     // An attempt may be on its way for two time-outs.
                     let window = self.node.entities.duplicate_window(self.stream);
                     self.sent.trying(
@@ -161,7 +164,7 @@ impl Task {
                 Ok(Answer::Accepted) => {
                     self.busy = Busy::default();
                     if let What::Frame(frame, _) = what {
-                        self.sent.confirm(frame.node, epoch);
+                        self.sent.confirm(*frame, epoch);
                     }
                     return Ok(epoch);
                 }
@@ -299,8 +302,8 @@ const CLOSING: Duration = Duration::from_secs(2);
 /// What the topics confirmed, and what was tried, by node: Service Bus cannot be asked what it holds (rule 9).
 #[derive(Debug, Default)]
 struct Sent {
-    /// The epoch of the last send that was answered `Ok`.
-    confirmed: HashMap<NodeId, Epoch>,
+    /// The epoch of the last send that was answered `Ok`, and the greatest number that was confirmed there.
+    confirmed: HashMap<NodeId, (Epoch, u64)>,
     /// The last frame that was tried, in which epoch, and when first.
     tried: HashMap<NodeId, (u64, Epoch, Instant)>,
 }
@@ -308,15 +311,22 @@ struct Sent {
 impl Sent {
     /// Whether what the frame builds on is in the topic: all of it in the epoch that confirmed it, nothing in another one.
     fn check(&self, frame: FrameId, epoch: Epoch) -> Result<(), Error> {
-        let moved = self.confirmed.get(&frame.node).is_some_and(|&confirmed| confirmed != epoch);
+        let moved = self.confirmed.get(&frame.node).is_some_and(|&(confirmed, _)| confirmed != epoch);
         if moved && frame.after > 0 {
             return Err(Error::from(ErrorKind::Rewound { last: 0 }));
         }
         Ok(())
     }
 
-    fn confirm(&mut self, node: NodeId, epoch: Epoch) {
-        self.confirmed.insert(node, epoch);
+    /// Whether the topic is known to have the frame: its answer came after nobody waited for it any more.
+    fn has(&self, frame: FrameId, epoch: Epoch) -> bool {
+        self.confirmed.get(&frame.node).is_some_and(|&(known, last)| known == epoch && frame.number <= last)
+    }
+
+    fn confirm(&mut self, frame: FrameId, epoch: Epoch) {
+        let confirmed = self.confirmed.entry(frame.node).or_insert((epoch, 0));
+        let last = if confirmed.0 == epoch { confirmed.1 } else { 0 };
+        *confirmed = (epoch, last.max(frame.number));
     }
 
     /// Takes note that a frame is tried; it must not be any more once the topic may have forgotten its id.

@@ -58,7 +58,7 @@ pub(crate) trait Outlet: fmt::Debug + Send {
 
 /// A link that receives from one subscription.
 pub(crate) trait Inlet: fmt::Debug + Send {
-    /// The next messages, at least one, at most about `room`; they are settled.
+    /// The next messages, at least one, at most about `room`. They are settled, or come again over another link.
     ///
     /// After an error the link is of no use any more. Cancel safe: what was received then comes with the next call.
     fn receive(&mut self, room: u32) -> BoxFuture<'_, Result<Vec<Delivery>, Failure>>;

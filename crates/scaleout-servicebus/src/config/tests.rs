@@ -117,7 +117,7 @@ fn a_connection_string_of_the_portal_is_understood() {
     assert_eq!(config.credential, Credential::shared_access_key("RootManageSharedAccessKey", "ab+/cd=="));
     assert_eq!(
         config.management_url().map(|url| url.to_string()).as_deref(),
-        Some("https://chat.servicebus.windows.net:443")
+        Some("https://chat.servicebus.windows.net")
     );
     assert_eq!(config.resource_uri("t"), "sb://chat.servicebus.windows.net/t");
 }

@@ -7,7 +7,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -24,6 +24,7 @@ use fe2o3_amqp::{
     },
     sasl_profile::SaslProfile,
     session::{BeginError, SessionHandle},
+    transport::Error as TransportError,
     types::{
         definitions::{self, ErrorCondition, ReceiverSettleMode, SenderSettleMode},
         messaging::{
@@ -40,6 +41,7 @@ use scaleout_core::{Error, ErrorKind};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    sync::Notify,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsConnector;
@@ -68,11 +70,16 @@ pub(crate) struct Amqp {
     tokens: Arc<Tokens>,
     /// `None` for the emulator, which has none.
     tls: Option<Arc<ClientConfig>>,
-    /// Held while a connection is made.
-    current: tokio::sync::Mutex<Option<Arc<Link>>>,
+    /// For all links, but those of `receptions`. Held while a connection is made.
+    current: Current,
+    /// For links whose messages are lost with their connection: a send that is not answered must not end it.
+    receptions: Current,
     /// Makes names of links.
     links: AtomicU64,
 }
+
+/// The connection for new links, if there is one.
+type Current = tokio::sync::Mutex<Option<Arc<Link>>>;
 
 /// One connection.
 #[derive(Debug)]
@@ -80,6 +87,10 @@ struct Link {
     /// Held to begin a session.
     handle: tokio::sync::Mutex<ConnectionHandle<()>>,
     claims: tokio::sync::Mutex<Claims>,
+    /// There are more claims to renew.
+    claimed: Arc<Notify>,
+    /// How long a request may take.
+    limit: Duration,
     /// A link of it failed: new ones go elsewhere.
     retired: AtomicBool,
     cut: CancellationToken,
@@ -105,12 +116,13 @@ impl Amqp {
     /// [`Config`](ErrorKind::Config) where TLS cannot be set up.
     pub(crate) fn new(config: Arc<ServiceBusConfig>, tokens: Arc<Tokens>) -> Result<Self, Error> {
         let tls = if config.tls() { Some(config.client_tls()?) } else { None };
-        Ok(Self { config, tokens, tls, current: tokio::sync::Mutex::default(), links: AtomicU64::new(0) })
+        let (current, receptions) = (Current::default(), Current::default());
+        Ok(Self { config, tokens, tls, current, receptions, links: AtomicU64::new(0) })
     }
 
     /// A connection for a new link.
-    async fn link(&self) -> Result<Arc<Link>, Failure> {
-        let mut current = self.current.lock().await;
+    async fn link(&self, current: &Current) -> Result<Arc<Link>, Failure> {
+        let mut current = current.lock().await;
         if let Some(link) = current.as_ref().filter(|link| link.is_usable()) {
             return Ok(Arc::clone(link));
         }
@@ -159,29 +171,32 @@ impl Amqp {
         let link = Arc::new(Link {
             handle: tokio::sync::Mutex::new(handle),
             claims: tokio::sync::Mutex::new(claims),
+            claimed: Arc::default(),
+            limit: self.config.operation_timeout,
             retired: AtomicBool::new(false),
             cut,
             _guard: guard,
         });
-        tokio::spawn(renew(
-            Arc::downgrade(&link),
-            link.cut.clone(),
-            Arc::clone(&self.tokens),
-            self.config.operation_timeout,
-        ));
+        tokio::spawn(renew(Arc::downgrade(&link), link.cut.clone(), Arc::clone(&self.tokens)));
         tracing::debug!(app = %self.config.app, "an AMQP connection is open");
         Ok(link)
     }
 
     /// Begins a session of a connection that may use `address`; a failure retires the connection.
-    async fn session(&self, address: &str) -> Result<(Arc<Link>, SessionHandle<()>), Failure> {
-        let link = self.link().await?;
+    async fn session(
+        &self,
+        current: &Current,
+        address: &str,
+    ) -> Result<(Arc<Link>, SessionHandle<()>), Failure> {
+        let link = self.link(current).await?;
         let audience = self.audience(address);
-        let begun = within(self.config.operation_timeout, async {
+        let limit = self.config.operation_timeout;
+        // Links that are opened at the same time wait for each other: what is limited is each request, not the queue.
+        let begun = async {
             link.claim(&self.tokens, audience).await?;
             let mut handle = link.handle.lock().await;
-            Session::begin(&mut *handle).await.map_err(of_begin)
-        })
+            within(limit, async { Session::begin(&mut *handle).await.map_err(of_begin) }).await
+        }
         .await;
         match begun {
             Ok(session) => Ok((link, session)),
@@ -205,7 +220,7 @@ impl Amqp {
 impl Wire for Amqp {
     fn outlet<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Box<dyn Outlet>, Failure>> {
         Box::pin(async move {
-            let (link, mut session) = self.session(topic).await?;
+            let (link, mut session) = self.session(&self.current, topic).await?;
             let attached = within(self.config.operation_timeout, async {
                 let sender = Sender::builder()
                     .name(self.name(topic))
@@ -241,12 +256,16 @@ impl Wire for Amqp {
     ) -> BoxFuture<'a, Result<Box<dyn Inlet>, Failure>> {
         Box::pin(async move {
             let address = format!("{topic}/Subscriptions/{subscription}");
-            let (link, mut session) = self.session(&address).await?;
             // As Microsoft's clients do: a lock is settled by both sides, or the message is settled before it is sent.
-            let (sends, receives) = match reception {
-                Reception::PeekLock => (SenderSettleMode::Unsettled, ReceiverSettleMode::Second),
-                Reception::ReceiveAndDelete => (SenderSettleMode::Settled, ReceiverSettleMode::First),
+            let (current, sends, receives) = match reception {
+                Reception::PeekLock => {
+                    (&self.current, SenderSettleMode::Unsettled, ReceiverSettleMode::Second)
+                }
+                Reception::ReceiveAndDelete => {
+                    (&self.receptions, SenderSettleMode::Settled, ReceiverSettleMode::First)
+                }
             };
+            let (link, mut session) = self.session(current, &address).await?;
             let attached = within(self.config.operation_timeout, async {
                 let receiver = Receiver::builder()
                     .name(self.name(&address))
@@ -269,6 +288,7 @@ impl Wire for Amqp {
                     credit: 0,
                     taken: Vec::new(),
                     unsettled: Vec::new(),
+                    failed: None,
                 }) as Box<dyn Inlet>),
                 Err(failure) => {
                     link.fail(&failure);
@@ -280,28 +300,42 @@ impl Wire for Amqp {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            let Some(link) = self.current.lock().await.take() else { return };
-            let mut handle = link.handle.lock().await;
-            // In good order if the service answers; else it is cut with the last link.
-            let _ = timeout(self.config.operation_timeout / 4, handle.close()).await;
-            link.cut.cancel();
+            for current in [&self.current, &self.receptions] {
+                let Some(link) = current.lock().await.take() else { continue };
+                let mut handle = link.handle.lock().await;
+                // In good order if the service answers; else it is cut.
+                let _ = timeout(self.config.operation_timeout / 4, handle.close()).await;
+                link.cut.cancel();
+            }
         })
     }
 }
 
 impl Link {
     fn is_usable(&self) -> bool {
-        !self.retired.load(Ordering::Relaxed)
-            && !self.cut.is_cancelled()
-            && self.handle.try_lock().is_ok_and(|handle| !handle.is_closed())
+        // Whoever has the handle begins a session, and finds out whether it is closed.
+        let is_closed = || self.handle.try_lock().is_ok_and(|handle| handle.is_closed());
+        !self.retired.load(Ordering::Relaxed) && !self.cut.is_cancelled() && !is_closed()
     }
 
     /// Puts a token on the connection that allows the use of `audience`.
     async fn claim(&self, tokens: &Tokens, audience: String) -> Result<(), Failure> {
         let mut claims = self.claims.lock().await;
-        claims.put(tokens, &audience).await?;
+        within(self.limit, claims.put(tokens, &audience)).await?;
         if !claims.audiences.contains(&audience) {
             claims.audiences.push(audience);
+        }
+        drop(claims);
+        self.claimed.notify_one();
+        Ok(())
+    }
+
+    /// Puts newer tokens in the place of those that expire soon.
+    async fn renew(&self, tokens: &Tokens) -> Result<(), Failure> {
+        let mut claims = self.claims.lock().await;
+        claims.renew_at = None;
+        for audience in claims.audiences.clone() {
+            within(self.limit, claims.put(tokens, &audience)).await?;
         }
         Ok(())
     }
@@ -317,15 +351,20 @@ impl Link {
 
 impl Claims {
     async fn put(&mut self, tokens: &Tokens, audience: &str) -> Result<(), Failure> {
+        match self.try_put(tokens, audience).await {
+            Err(failure) if failure.is_unauthorized() && tokens.forget(audience) => {
+                self.try_put(tokens, audience).await
+            }
+            put => put,
+        }
+    }
+
+    async fn try_put(&mut self, tokens: &Tokens, audience: &str) -> Result<(), Failure> {
         let token = tokens.token(audience).await?;
         let expires_at = token.expires_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let expires_at = Timestamp::from(i64::try_from(expires_at.as_millis()).unwrap_or(i64::MAX));
         let put = CbsToken::new(token.text.expose(), token.kind.as_str(), expires_at);
-        let put = self.client.put_token(audience, put).await.map_err(of_management);
-        if put.as_ref().is_err_and(Failure::is_unauthorized) {
-            tokens.forget(audience);
-        }
-        put?;
+        self.client.put_token(audience, put).await.map_err(of_management)?;
         let renew_at = token.renew_at;
         self.renew_at = Some(self.renew_at.map_or(renew_at, |earlier| earlier.min(renew_at)));
         Ok(())
@@ -333,37 +372,25 @@ impl Claims {
 }
 
 /// Renews the tokens of a connection before they expire, for as long as it lives.
-async fn renew(
-    link: std::sync::Weak<Link>,
-    cut: CancellationToken,
-    tokens: Arc<Tokens>,
-    operation_timeout: Duration,
-) {
-    /// How often to look whether a token was put that has to be renewed soon.
+async fn renew(link: Weak<Link>, cut: CancellationToken, tokens: Arc<Tokens>) {
+    /// The clock by which tokens expire may be set while it is waited.
     const LOOK: Duration = Duration::from_secs(10);
     loop {
-        let due = match link.upgrade() {
-            None => return,
-            Some(link) => link.claims.lock().await.renew_at,
-        };
+        // The connection ends when nobody else has it any more: `cut` tells.
+        let Some(link) = link.upgrade() else { return };
+        let claimed = Arc::clone(&link.claimed);
+        let due = link.claims.lock().await.renew_at;
         let due_in = due.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
         if due_in.is_none_or(|due_in| !due_in.is_zero()) {
+            drop(link);
             tokio::select! {
                 () = cut.cancelled() => return,
-                () = sleep(due_in.map_or(LOOK, |due_in| due_in.min(LOOK))) => continue,
+                () = claimed.notified() => {}
+                () = sleep(due_in.map_or(LOOK, |due_in| due_in.min(LOOK))) => {}
             }
+            continue;
         }
-        let Some(link) = link.upgrade() else { return };
-        let renewed = within(operation_timeout, async {
-            let mut claims = link.claims.lock().await;
-            claims.renew_at = None;
-            for audience in claims.audiences.clone() {
-                claims.put(&tokens, &audience).await?;
-            }
-            Ok(())
-        })
-        .await;
-        if let Err(failure) = renewed {
+        if let Err(failure) = link.renew(&tokens).await {
             // The service ends the links when their tokens expire; whoever has one then hears why no other is to be had.
             tracing::warn!(?failure, "the tokens of an AMQP connection could not be renewed");
             link.fail(&failure);
@@ -459,32 +486,64 @@ struct AmqpInlet {
     taken: Vec<Delivery>,
     /// Received, and perhaps not settled yet.
     unsettled: Vec<DeliveryInfo>,
+    /// What ended the link behind them.
+    failed: Option<Failure>,
 }
+
+/// What the client receives.
+type Received = Result<fe2o3_amqp::link::delivery::Delivery<Body<Value>>, RecvError>;
 
 impl AmqpInlet {
     async fn next(&mut self, room: u32) -> Result<Vec<Delivery>, Failure> {
-        if self.taken.is_empty() {
-            if self.credit <= room / 2 {
-                self.receiver.set_credit(room).await.map_err(of_illegal_state)?;
-                self.credit = room;
+        loop {
+            if self.taken.is_empty() {
+                // What was received before an error is handed out first.
+                if let Some(failure) = self.failed.take() {
+                    return Err(failure);
+                }
+                self.fill(room).await?;
             }
-            let delivery = self.receiver.recv::<Body<Value>>().await.map_err(of_receive)?;
-            self.take(delivery)?;
-            while let Some(delivery) = self.receiver.recv::<Body<Value>>().now_or_never() {
-                // What was received before an error is handed out first; the error comes again.
-                let Ok(delivery) = delivery else { break };
-                self.take(delivery)?;
+            if !self.unsettled.is_empty() {
+                let settled = self.receiver.accept_all(self.unsettled.iter().cloned()).await;
+                // Those come again, and are passed over then.
+                self.failed = settled.map_err(of_disposition).err().or(self.failed.take());
+                self.unsettled.clear();
+            }
+            if !self.taken.is_empty() {
+                return Ok(std::mem::take(&mut self.taken));
             }
         }
-        if !self.unsettled.is_empty() {
-            let settled = self.receiver.accept_all(self.unsettled.iter().cloned()).await;
-            settled.map_err(of_disposition)?;
-            self.unsettled.clear();
-        }
-        Ok(std::mem::take(&mut self.taken))
     }
 
-    fn take(&mut self, delivery: fe2o3_amqp::link::delivery::Delivery<Body<Value>>) -> Result<(), Failure> {
+    /// Waits for a message, and takes all that are there.
+    async fn fill(&mut self, room: u32) -> Result<(), Failure> {
+        if self.credit <= room / 2 {
+            self.receiver.set_credit(room).await.map_err(of_illegal_state)?;
+            self.credit = room;
+        }
+        let mut received = Some(self.receiver.recv::<Body<Value>>().await);
+        while let Some(delivery) = received {
+            if let Err(failure) = self.take(delivery) {
+                self.failed = Some(failure);
+                break;
+            }
+            received = self.receiver.recv::<Body<Value>>().now_or_never();
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, received: Received) -> Result<(), Failure> {
+        let delivery = match received {
+            Ok(delivery) => delivery,
+            Err(RecvError::MessageDecode(error)) => {
+                // None of ours; left as it is it would come again and again.
+                tracing::warn!(error = %error.source, "a message cannot be read, and is passed over");
+                self.credit = self.credit.saturating_sub(1);
+                self.unsettled.extend(self.settles.then_some(error.info));
+                return Ok(());
+            }
+            Err(error) => return Err(of_receive(error)),
+        };
         self.credit = self.credit.saturating_sub(1);
         if self.settles {
             self.unsettled.push(DeliveryInfo::from(&delivery));
@@ -597,7 +656,10 @@ fn of_open(error: OpenError) -> Failure {
     match error {
         OpenError::Io(error) => Failure::Io(error),
         OpenError::RemoteClosedWithError(error) => of_amqp(&error),
-        OpenError::RemoteClosed => Failure::Closed,
+        OpenError::TransportError(TransportError::Io(error)) => Failure::Io(error),
+        OpenError::RemoteClosed
+        | OpenError::IllegalState
+        | OpenError::TransportError(TransportError::IdleTimeoutElapsed) => Failure::Closed,
         error => Failure::Foreign(format!("an AMQP connection cannot be opened: {error}")),
     }
 }
@@ -629,6 +691,12 @@ fn of_sender_attach(error: SenderAttachError) -> Failure {
     match error {
         SenderAttachError::RemoteClosedWithError(error) => of_amqp(&error),
         SenderAttachError::SessionStopped(reason) => of_session_stop(&reason),
+        // It ended while it was attached, which the client tells in many ways.
+        SenderAttachError::SessionNotMapped
+        | SenderAttachError::IllegalState
+        | SenderAttachError::NonAttachFrameReceived
+        | SenderAttachError::ExpectImmediateDetach
+        | SenderAttachError::IncomingTargetIsNone => Failure::Closed,
         error => Failure::Foreign(format!("a link to send cannot be attached: {error}")),
     }
 }
@@ -637,6 +705,11 @@ fn of_receiver_attach(error: ReceiverAttachError) -> Failure {
     match error {
         ReceiverAttachError::RemoteClosedWithError(error) => of_amqp(&error),
         ReceiverAttachError::SessionStopped(reason) => of_session_stop(&reason),
+        ReceiverAttachError::SessionNotMapped
+        | ReceiverAttachError::IllegalState
+        | ReceiverAttachError::NonAttachFrameReceived
+        | ReceiverAttachError::ExpectImmediateDetach
+        | ReceiverAttachError::IncomingSourceIsNone => Failure::Closed,
         error => Failure::Foreign(format!("a link to receive cannot be attached: {error}")),
     }
 }

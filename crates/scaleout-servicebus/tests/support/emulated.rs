@@ -24,6 +24,12 @@ pub(crate) struct Use {
     pub(crate) wire: Wire,
 }
 
+impl Default for Use {
+    fn default() -> Self {
+        Self { topics: 1, reception: Reception::PeekLock, wire: Wire::Plain }
+    }
+}
+
 /// How messages travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wire {
@@ -55,7 +61,7 @@ impl Emulated {
 
     /// Peek-lock over plain connections.
     pub(crate) async fn plain(topics: u16) -> Nodes<Self> {
-        Self::nodes(Use { topics, reception: Reception::PeekLock, wire: Wire::Plain }).await
+        Self::nodes(Use { topics, ..Use::default() }).await
     }
 
     fn topics(&self, app: &str) -> impl Iterator<Item = String> {
