@@ -1,6 +1,6 @@
 //! What connections are told, while time stands still.
 
-use std::{future::Future as _, pin::pin, task::Poll, time::Duration};
+use std::{pin::pin, task::Poll, time::Duration};
 
 use super::{Event, FaultKind, Faults, SendFate};
 use crate::{namespace::Namespace, settings::Settings};

@@ -9,6 +9,11 @@ from urllib.parse import urlsplit
 
 from azure.core.pipeline.transport import RequestsTransport
 from azure.servicebus import ServiceBusClient, ServiceBusMessage, TransportType
+from azure.servicebus.exceptions import (
+    ServiceBusAuthenticationError,
+    ServiceBusAuthorizationError,
+    ServiceBusConnectionError,
+)
 from azure.servicebus.management import ServiceBusAdministrationClient
 
 # For what must come: long, since it is waited for only where something is wrong.
@@ -58,25 +63,42 @@ class Namespace:
     trace: bool = False
 
     @property
+    def refused(self):
+        """What the SDK raises where a token is refused."""
+        # Where it was told an endpoint of its own, it takes that for the cause.
+        lost = (ServiceBusConnectionError,) if self.is_secure or self.is_websocket else ()
+        return (ServiceBusAuthenticationError, ServiceBusAuthorizationError, *lost)
+
+    @property
+    def scheme(self):
+        return urlsplit(self.through or "amqp:").scheme
+
+    @property
+    def is_secure(self):
+        return self.scheme in ("amqps", "wss")
+
+    @property
+    def is_websocket(self):
+        return self.scheme in ("ws", "wss")
+
+    @property
     def settings(self):
         return dict(pair.split("=", 1) for pair in self.connection_string.rstrip(";").split(";"))
 
     def client(self, key=None, credential=None, of=ServiceBusClient, **options):
         """A client of the data plane. `credential` stands in for the key, `of` for the class of the SDK."""
         options = {"retry_total": 2, "retry_backoff_factor": 0.2, "logging_enable": self.trace} | options
-        through = urlsplit(self.through or "amqp:")
-        secure = through.scheme in ("amqps", "wss")
-        if through.netloc:
-            is_websocket = through.scheme in ("ws", "wss")
-            options["transport_type"] = TransportType.AmqpOverWebsocket if is_websocket else TransportType.Amqp
-            if secure or is_websocket:
-                options["custom_endpoint_address"] = f"sb://{through.netloc}"
-        if secure:
-            options["connection_verify"] = self.ca
+        if self.through is not None:
+            address = urlsplit(self.through).netloc
+            options["transport_type"] = TransportType.AmqpOverWebsocket if self.is_websocket else TransportType.Amqp
+            if self.is_secure or self.is_websocket:
+                options["custom_endpoint_address"] = f"sb://{address}"
+        if self.is_secure:
+            options = {"connection_verify": self.ca} | options
         if credential is not None:
             host = urlsplit(self.settings["Endpoint"]).netloc
-            return of(host, credential, use_tls=secure, **options)
-        return of.from_connection_string(self._text(key, secure), **options)
+            return of(host, credential, use_tls=self.is_secure, **options)
+        return of.from_connection_string(self._text(key, self.is_secure), **options)
 
     def admin(self, key=None):
         """A client of the management API."""

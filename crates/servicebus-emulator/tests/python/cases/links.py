@@ -94,7 +94,7 @@ def senders_side_by_side_lose_and_mix_nothing(namespace):
 @case
 def the_asynchronous_client_does_the_same(namespace):
     # Its WebSocket needs another library.
-    if namespace.through is not None and not namespace.through.startswith("amqp"):
+    if namespace.is_websocket:
         return
 
     async def talk(topic):
