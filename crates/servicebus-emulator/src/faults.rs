@@ -145,6 +145,11 @@ impl Faults {
         self.state().held_sends = count;
     }
 
+    /// How many sends are [held](Self::hold_sends).
+    pub fn held_sends(&self) -> usize {
+        self.state().held.len()
+    }
+
     /// Lets what was [held](Self::hold_sends) arrive; gives how many sends that were.
     pub fn release_sends(&self) -> usize {
         let held = std::mem::take(&mut self.state().held);
