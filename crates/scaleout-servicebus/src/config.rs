@@ -13,6 +13,8 @@ use std::{fmt, num::NonZeroU16, str::FromStr, time::Duration};
 use scaleout_core::{AppName, Error, ErrorKind, provider::settings::is_host};
 
 pub(crate) use self::endpoints::ManagementUrl;
+#[cfg(feature = "entra")]
+pub(crate) use self::tls::tls_of;
 use crate::token::Credential;
 
 /// The settings of a Service Bus backplane.
@@ -39,7 +41,7 @@ use crate::token::Credential;
 /// `shared_access_signature`, `development_emulator`, `ca` (PEM or the path of a PEM file, which is read at once),
 /// `protocol` (`amqp`, `websocket`, `rest`), `topic_prefix`, `topic_count`, `create_entities`, `subscription`, `epoch`,
 /// `node_label`, `reception` (`peek_lock`, `receive_and_delete`), `subscription_idle_expiry`, `message_ttl`,
-/// `lock_duration`, `max_delivery_count`, `max_topic_megabytes`, `duplicate_window`, `max_payload_bytes`, `idle_timeout`,
+/// `lock_duration`, `max_delivery_count`, `max_topic_megabytes`, `duplicate_window`, `max_payload_bytes`, `idle_timeout`, `keep_alive`,
 /// `connect_timeout`, `operation_timeout`, `token_lifetime`, `min_backoff`, `max_backoff`, `fatal_retry` and
 /// `start_jitter`. A size is `64KiB`, `1MB` or plain bytes; a duration is `500ms`, `1m 30s` or plain seconds.
 ///
@@ -72,6 +74,8 @@ pub struct ServiceBusConfig {
     /// An IPv6 address, which only an emulator has, is written without brackets.
     pub host: String,
     /// The port for messages. Defaults to none: 5671, 443 by WebSocket, and 5672 of the development emulator.
+    ///
+    /// It has no meaning with [`Protocol::Rest`].
     pub amqp_port: Option<u16>,
     /// Where entities are created and looked up, as a URL without a path. Defaults to none: `https://` and `host`, or
     /// port 5300 of the development emulator by `http://`.
@@ -155,6 +159,12 @@ pub struct ServiceBusConfig {
     ///
     /// A heartbeat is sent twice in that time.
     pub idle_timeout: Duration,
+    /// How long nothing may come on a stream that is received, until a node appends an empty payload. Defaults to 2
+    /// minutes; 1 s to half of `message_ttl`, and of `subscription_idle_expiry`.
+    ///
+    /// It keeps subscriptions and links from being idle, and it has to come back: so a link that is dead without a word is
+    /// noticed as well. All nodes get it, so that one of them sends for all.
+    pub keep_alive: Duration,
     /// How long a connection may take to be made, from name look-up to the token. Defaults to 10 s; at most 5 minutes.
     pub connect_timeout: Duration,
     /// How long Service Bus may leave a request unanswered. Defaults to 10 s; 100 ms to 10 minutes.
@@ -188,8 +198,15 @@ pub enum Protocol {
     #[default]
     Amqp,
     /// AMQP 1.0 in a WebSocket, port 443, for networks that let nothing else out. Needs the feature `websocket`.
+    ///
+    /// The rest is as with AMQP: the same order, guarantees and cost.
     WebSocket,
-    /// One HTTPS request for each message. Needs the feature `rest`.
+    /// HTTPS requests to `management_endpoint`, one after the other. Needs the feature `rest`.
+    ///
+    /// A message is one request to send and two to receive, and a waiting one for each topic meanwhile, which is made
+    /// again after half of `idle_timeout`. Since no link tells that a topic was deleted, a node with `create_entities` asks
+    /// after each send whether it is the same one still, which counts as ten operations. Nodes that use AMQP and nodes
+    /// that use REST understand each other. Payloads have at most 1 MiB.
     Rest,
 }
 
@@ -232,6 +249,7 @@ impl ServiceBusConfig {
             duplicate_window: HOUR,
             max_payload_bytes: 192 << 10,
             idle_timeout: MINUTE,
+            keep_alive: 2 * MINUTE,
             connect_timeout: Duration::from_secs(10),
             operation_timeout: Duration::from_secs(10),
             token_lifetime: HOUR,
@@ -327,6 +345,7 @@ setters! {
     duplicate_window with_duplicate_window: Duration,
     max_payload_bytes with_max_payload_bytes: usize,
     idle_timeout with_idle_timeout: Duration,
+    keep_alive with_keep_alive: Duration,
     connect_timeout with_connect_timeout: Duration,
     operation_timeout with_operation_timeout: Duration,
     token_lifetime with_token_lifetime: Duration,
@@ -388,12 +407,16 @@ impl ServiceBusConfig {
             tls::ca_problems(pem, refuse);
         }
         refuse(
-            self.protocol == Protocol::WebSocket,
+            !cfg!(feature = "websocket") && self.protocol == Protocol::WebSocket,
             "protocol is websocket, and scaleout-servicebus was built without its feature `websocket`",
         );
         refuse(
-            self.protocol == Protocol::Rest,
+            !cfg!(feature = "rest") && self.protocol == Protocol::Rest,
             "protocol is rest, and scaleout-servicebus was built without its feature `rest`",
+        );
+        refuse(
+            self.protocol == Protocol::Rest && self.max_payload_bytes > MAX_REST_PAYLOAD_BYTES,
+            "max_payload_bytes is above 1 MiB, and protocol=rest carries no more",
         );
     }
 
@@ -461,6 +484,11 @@ impl ServiceBusConfig {
             !(2 * second..=4 * MINUTE).contains(&self.idle_timeout),
             "idle_timeout is not 2 s to 4 minutes",
         );
+        let least_lasting = self.message_ttl.min(self.subscription_idle_expiry);
+        refuse(
+            !(second..=least_lasting / 2).contains(&self.keep_alive),
+            "keep_alive is not 1 s to half of message_ttl and of subscription_idle_expiry",
+        );
         refuse(self.connect_timeout.is_zero(), "connect_timeout is 0: nothing could connect");
         refuse(self.connect_timeout > 5 * MINUTE, "connect_timeout is above 5 minutes");
         refuse(self.operation_timeout < Duration::from_millis(100), "operation_timeout is below 100 ms");
@@ -506,6 +534,7 @@ impl fmt::Debug for ServiceBusConfig {
             duplicate_window,
             max_payload_bytes,
             idle_timeout,
+            keep_alive,
             connect_timeout,
             operation_timeout,
             token_lifetime,
@@ -538,6 +567,7 @@ impl fmt::Debug for ServiceBusConfig {
             .field("duplicate_window", duplicate_window)
             .field("max_payload_bytes", max_payload_bytes)
             .field("idle_timeout", idle_timeout)
+            .field("keep_alive", keep_alive)
             .field("connect_timeout", connect_timeout)
             .field("operation_timeout", operation_timeout)
             .field("token_lifetime", token_lifetime)
@@ -565,6 +595,9 @@ const MAX_TOPICS: u16 = 64;
 
 /// What a topic of the tier Premium can be set to take.
 const MAX_PAYLOAD_BYTES: usize = 100 << 20;
+
+/// Larger messages are for AMQP only.
+const MAX_REST_PAYLOAD_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 //! Requests about topics and subscriptions: ATOM over HTTPS, each call one request.
 
 mod atom;
-mod http;
-mod status;
+pub(crate) mod http;
+pub(crate) mod status;
 mod subscriptions;
 mod time;
 mod topics;

@@ -52,7 +52,7 @@ impl ManagementUrl {
             return None;
         };
         let (host, port) = host_and_port(rest.strip_suffix('/').unwrap_or(rest))?;
-        let port = port.unwrap_or(if tls { 443 } else { 80 });
+        let port = port.unwrap_or(usual_port(tls));
         (is_host(host) && port != 0).then(|| Self { tls, host: host.to_owned(), port })
     }
 
@@ -62,13 +62,13 @@ impl ManagementUrl {
             || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
-    /// `host:port`, as in a URL.
+    /// `host[:port]`, as in a URL: the usual port is left out.
     pub(crate) fn authority(&self) -> String {
-        if self.host.parse::<Ipv6Addr>().is_ok() {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        let host = match self.host.parse::<Ipv6Addr>() {
+            Ok(address) => format!("[{address}]"),
+            Err(_) => self.host.clone(),
+        };
+        if self.port == usual_port(self.tls) { host } else { format!("{host}:{}", self.port) }
     }
 }
 
@@ -76,6 +76,10 @@ impl fmt::Display for ManagementUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "http{}://{}", if self.tls { "s" } else { "" }, self.authority())
     }
+}
+
+fn usual_port(tls: bool) -> u16 {
+    if tls { 443 } else { 80 }
 }
 
 /// Takes `host[:port]` apart, where an IPv6 address is in brackets.

@@ -66,6 +66,7 @@ fn check_names_every_problem_at_once() {
         .with_duplicate_window(Duration::from_secs(19))
         .with_max_payload_bytes(0)
         .with_idle_timeout(Duration::from_secs(1))
+        .with_keep_alive(Duration::ZERO)
         .with_connect_timeout(Duration::ZERO)
         .with_operation_timeout(Duration::ZERO)
         .with_token_lifetime(Duration::ZERO)
@@ -95,6 +96,7 @@ fn check_names_every_problem_at_once() {
         "duplicate_window",
         "max_payload_bytes",
         "idle_timeout",
+        "keep_alive",
         "connect_timeout",
         "operation_timeout",
         "token_lifetime",
@@ -117,7 +119,7 @@ fn a_connection_string_of_the_portal_is_understood() {
     assert_eq!(config.credential, Credential::shared_access_key("RootManageSharedAccessKey", "ab+/cd=="));
     assert_eq!(
         config.management_url().map(|url| url.to_string()).as_deref(),
-        Some("https://chat.servicebus.windows.net:443")
+        Some("https://chat.servicebus.windows.net")
     );
     assert_eq!(config.resource_uri("t"), "sb://chat.servicebus.windows.net/t");
 }
@@ -161,6 +163,7 @@ fn every_option_has_a_place_in_both_forms() {
         ("duplicate_window", "10m"),
         ("max_payload_bytes", "64KiB"),
         ("idle_timeout", "30s"),
+        ("keep_alive", "20s"),
         ("connect_timeout", "5s"),
         ("operation_timeout", "2s"),
         ("token_lifetime", "20m"),
@@ -188,6 +191,7 @@ fn every_option_has_a_place_in_both_forms() {
         .with_duplicate_window(10 * MINUTE)
         .with_max_payload_bytes(64 << 10)
         .with_idle_timeout(30 * second)
+        .with_keep_alive(20 * second)
         .with_connect_timeout(5 * second)
         .with_operation_timeout(2 * second)
         .with_token_lifetime(20 * MINUTE)

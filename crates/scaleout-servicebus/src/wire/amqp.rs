@@ -47,7 +47,11 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+#[cfg(feature = "websocket")]
+use super::websocket;
 use super::{Answer, Delivery, FOREIGN_BODY, Inlet, Outgoing, Outlet, Wire, cut::Cuttable};
+#[cfg(feature = "websocket")]
+use crate::config::Protocol;
 use crate::{
     config::{Reception, ServiceBusConfig},
     error::Failure,
@@ -70,11 +74,16 @@ pub(crate) struct Amqp {
     tokens: Arc<Tokens>,
     /// `None` for the emulator, which has none.
     tls: Option<Arc<ClientConfig>>,
-    /// Held while a connection is made.
-    current: tokio::sync::Mutex<Option<Arc<Link>>>,
+    /// For all links, but those of `receptions`. Held while a connection is made.
+    current: Current,
+    /// For links whose messages are lost with their connection: a send that is not answered must not end it.
+    receptions: Current,
     /// Makes names of links.
     links: AtomicU64,
 }
+
+/// The connection for new links, if there is one.
+type Current = tokio::sync::Mutex<Option<Arc<Link>>>;
 
 /// One connection.
 #[derive(Debug)]
@@ -111,12 +120,13 @@ impl Amqp {
     /// [`Config`](ErrorKind::Config) where TLS cannot be set up.
     pub(crate) fn new(config: Arc<ServiceBusConfig>, tokens: Arc<Tokens>) -> Result<Self, Error> {
         let tls = if config.tls() { Some(config.client_tls()?) } else { None };
-        Ok(Self { config, tokens, tls, current: tokio::sync::Mutex::default(), links: AtomicU64::new(0) })
+        let (current, receptions) = (Current::default(), Current::default());
+        Ok(Self { config, tokens, tls, current, receptions, links: AtomicU64::new(0) })
     }
 
     /// A connection for a new link.
-    async fn link(&self) -> Result<Arc<Link>, Failure> {
-        let mut current = self.current.lock().await;
+    async fn link(&self, current: &Current) -> Result<Arc<Link>, Failure> {
+        let mut current = current.lock().await;
         if let Some(link) = current.as_ref().filter(|link| link.is_usable()) {
             return Ok(Arc::clone(link));
         }
@@ -136,10 +146,22 @@ impl Amqp {
                     let problem = "servicebus settings: host is no name that a certificate can have";
                     Failure::Settings(Error::new(ErrorKind::Config, problem))
                 })?;
-                self.open(TlsConnector::from(Arc::clone(tls)).connect(name, socket).await?).await
+                self.wrap(TlsConnector::from(Arc::clone(tls)).connect(name, socket).await?).await
             }
-            None => self.open(socket).await,
+            None => self.wrap(socket).await,
         }
+    }
+
+    /// Opens a connection over `stream`, in a WebSocket where that is configured.
+    async fn wrap<S>(&self, stream: S) -> Result<Arc<Link>, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        #[cfg(feature = "websocket")]
+        if self.config.protocol == Protocol::WebSocket {
+            return self.open(websocket::open(stream, &self.config).await?).await;
+        }
+        self.open(stream).await
     }
 
     async fn open<S>(&self, stream: S) -> Result<Arc<Link>, Failure>
@@ -177,8 +199,12 @@ impl Amqp {
     }
 
     /// Begins a session of a connection that may use `address`; a failure retires the connection.
-    async fn session(&self, address: &str) -> Result<(Arc<Link>, SessionHandle<()>), Failure> {
-        let link = self.link().await?;
+    async fn session(
+        &self,
+        current: &Current,
+        address: &str,
+    ) -> Result<(Arc<Link>, SessionHandle<()>), Failure> {
+        let link = self.link(current).await?;
         let audience = self.audience(address);
         let limit = self.config.operation_timeout;
         // Links that are opened at the same time wait for each other: what is limited is each request, not the queue.
@@ -210,7 +236,7 @@ impl Amqp {
 impl Wire for Amqp {
     fn outlet<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Box<dyn Outlet>, Failure>> {
         Box::pin(async move {
-            let (link, mut session) = self.session(topic).await?;
+            let (link, mut session) = self.session(&self.current, topic).await?;
             let attached = within(self.config.operation_timeout, async {
                 let sender = Sender::builder()
                     .name(self.name(topic))
@@ -246,12 +272,16 @@ impl Wire for Amqp {
     ) -> BoxFuture<'a, Result<Box<dyn Inlet>, Failure>> {
         Box::pin(async move {
             let address = format!("{topic}/Subscriptions/{subscription}");
-            let (link, mut session) = self.session(&address).await?;
             // As Microsoft's clients do: a lock is settled by both sides, or the message is settled before it is sent.
-            let (sends, receives) = match reception {
-                Reception::PeekLock => (SenderSettleMode::Unsettled, ReceiverSettleMode::Second),
-                Reception::ReceiveAndDelete => (SenderSettleMode::Settled, ReceiverSettleMode::First),
+            let (current, sends, receives) = match reception {
+                Reception::PeekLock => {
+                    (&self.current, SenderSettleMode::Unsettled, ReceiverSettleMode::Second)
+                }
+                Reception::ReceiveAndDelete => {
+                    (&self.receptions, SenderSettleMode::Settled, ReceiverSettleMode::First)
+                }
             };
+            let (link, mut session) = self.session(current, &address).await?;
             let attached = within(self.config.operation_timeout, async {
                 let receiver = Receiver::builder()
                     .name(self.name(&address))
@@ -286,11 +316,13 @@ impl Wire for Amqp {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            let Some(link) = self.current.lock().await.take() else { return };
-            let mut handle = link.handle.lock().await;
-            // In good order if the service answers; else it is cut with the last link.
-            let _ = timeout(self.config.operation_timeout / 4, handle.close()).await;
-            link.cut.cancel();
+            for current in [&self.current, &self.receptions] {
+                let Some(link) = current.lock().await.take() else { continue };
+                let mut handle = link.handle.lock().await;
+                // In good order if the service answers; else it is cut.
+                let _ = timeout(self.config.operation_timeout / 4, handle.close()).await;
+                link.cut.cancel();
+            }
         })
     }
 }
@@ -397,6 +429,10 @@ impl Outlet for AmqpOutlet {
     fn max_message_bytes(&self) -> Option<u64> {
         // 0 stands for "no limit".
         self.sender.max_message_size().filter(|bytes| *bytes > 0)
+    }
+
+    fn is_bound(&self) -> bool {
+        true
     }
 
     fn send(&mut self, message: Outgoing) -> BoxFuture<'_, Result<Answer, Failure>> {

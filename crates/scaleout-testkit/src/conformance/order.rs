@@ -89,6 +89,7 @@ pub async fn rule_03_a_position_names_one_payload_for_ever(fixture: &dyn Fixture
     for fault in [None, Some(Fault::Flush), Some(Fault::Restart), Some(Fault::Flush)] {
         if let Some(fault) = fault {
             inject(fixture, fault).await?;
+            steady.is_back(fixture).await;
         }
         let mut fresh = Reader::open(fixture, &fixture.node()).await;
         let mut sender = Sender::new(fixture, &node);
