@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use scaleout_servicebus::Reception;
 use scaleout_testkit::load::Load;
 
-use crate::{Scene, TOPICS, channels};
+use crate::{Scene, TOPICS, channels, traffic};
 
 /// Runs.
 const SEEDS: u64 = 6;
@@ -40,8 +40,11 @@ async fn run(seed: u64, steps: usize) {
         let config = config.with_operation_timeout(Duration::from_secs(1)).with_reception(reception);
         config.with_idle_timeout(Duration::from_secs(2))
     });
-    let mut load = scene.load(NODES).await;
+    let mut load = scene.quiet(NODES).await;
     let guest = load.listen(0, &channels());
+    for node in 0..NODES {
+        load.traffic(node, traffic());
+    }
     load.flows().await;
     for step in 0..steps {
         let fault = strike(&scene, &load, guest, &mut random).await;

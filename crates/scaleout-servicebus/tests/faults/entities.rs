@@ -1,6 +1,6 @@
 //! Topics and subscriptions that are deleted under their nodes, or are not as nodes need them.
 
-use std::num::NonZeroU16;
+use std::{collections::BTreeSet, num::NonZeroU16};
 
 use scaleout_core::{Bus, ErrorKind, Role, StreamIndex};
 use scaleout_testkit::load::Load;
@@ -14,13 +14,15 @@ use crate::{
 async fn a_topic_that_is_deleted_is_made_again_and_begins_a_new_history() {
     let scene = Scene::new().await;
     let load = scene.load(3).await;
-    for _ in 0..2 {
+    let epochs = || scene.log(StreamIndex(1)).into_iter().map(|held| held.epoch).collect::<BTreeSet<_>>();
+    for deleted in 1..3 {
         scene.faults().delete_entity(&scene.topic(1)).expect("it is there");
+        eventually("another one is used", async || epochs().len() > deleted).await;
+        for node in 0..3 {
+            load.is_up(node).await;
+        }
         load.flows().await;
     }
-    let epochs: std::collections::BTreeSet<_> =
-        scene.log(StreamIndex(1)).into_iter().map(|held| held.epoch).collect();
-    assert_eq!(epochs.len(), 3);
     let verdict = scene.judge(load).await;
     expect_confirmed(&verdict);
     assert!(verdict.counters.iter().all(|counters| counters.rewound > 0), "{:?}", verdict.counters);
@@ -35,6 +37,8 @@ async fn all_topics_may_be_deleted_at_once() {
     for topic in scene.topics() {
         scene.faults().delete_entity(&topic).expect("it is there");
     }
+    let all = 3 * usize::from(crate::TOPICS);
+    eventually("all is there again", async || scene.subscriptions() == all).await;
     load.flows().await;
     assert_eq!(scene.topics().len(), usize::from(crate::TOPICS));
     expect_confirmed(&scene.judge(load).await);
@@ -47,6 +51,9 @@ async fn a_subscription_that_is_deleted_is_made_again_and_tells_that_something_m
     let subscription = format!("{}/Subscriptions/{}", scene.topic(0), scene.subscription(1));
     for _ in 0..2 {
         scene.faults().delete_entity(&subscription).expect("it is there");
+        eventually("it is there again", async || scene.subscriptions() == 2 * usize::from(crate::TOPICS))
+            .await;
+        load.is_up(1).await;
         load.flows().await;
     }
     let verdict = scene.judge(load).await;

@@ -15,7 +15,7 @@ async fn messages_that_are_no_frames_are_counted_and_passed_over() {
     let load = scene.quiet(2).await;
     let bodies = [
         Body::Data(vec![Bytes::from_static(b"hello")]),
-        Body::Data(vec![Bytes::from_static(b"SO"), Bytes::from_static(b"hello")]),
+        Body::Data(vec![Bytes::from_static(b"he"), Bytes::from_static(b"llo")]),
         Body::Value(Value::String("hello".into())),
         Body::Value(Value::Null),
         Body::Value(Value::Map(vec![(Value::String("hello".into()), Value::Uint(1))])),
@@ -33,7 +33,7 @@ async fn messages_that_are_no_frames_are_counted_and_passed_over() {
     eventually("all are counted", async || {
         (0..2)
             .map(|node| load.bus(node).counters())
-            .all(|counters| counters.foreign + counters.unreadable == 6 && counters.empty >= 2)
+            .all(|counters| counters.foreign == 6 && counters.empty >= 2)
     })
     .await;
     assert!(load.bus(0).health().ready);

@@ -23,6 +23,7 @@ use std::{
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use scaleout_core::{
     Backplane, Bus, BusConfig, Epoch, Error, ErrorKind, PayloadId, StreamIndex, StreamState, stream_of,
 };
@@ -168,7 +169,8 @@ impl Scene {
         let held = |message: Logged| Held {
             epoch: epoch_of(message.topic_created_at),
             id: PayloadId(message.enqueued_sequence_number.unsigned_abs()),
-            bytes: message.data().unwrap_or_default(),
+            // Of what has a body of another kind, nodes make something that is no frame.
+            bytes: message.data().unwrap_or_else(|| Bytes::from_static(b"not a frame")),
         };
         self.namespace().log(&self.topic(stream.0)).into_iter().map(held).collect()
     }
@@ -177,11 +179,6 @@ impl Scene {
     fn configured_log(&self, stream: StreamIndex) -> Vec<Held> {
         let epoch = Epoch(self.config.epoch);
         self.log(stream).into_iter().map(|held| Held { epoch, ..held }).collect()
-    }
-
-    /// How many messages topics took, of nodes or not.
-    fn logged(&self) -> usize {
-        (0..self.config.topic_count.get()).map(|stream| self.log(StreamIndex(stream)).len()).sum()
     }
 }
 

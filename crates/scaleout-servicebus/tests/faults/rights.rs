@@ -141,7 +141,7 @@ async fn a_right_that_is_missing_is_named() {
     bus.publish("channel", "hello").await.expect("it is sent");
     bus.close(Duration::from_secs(10)).await;
     // Managing is another right.
-    let manages = config(&scene, "a").with_create_entities(true);
+    let manages = settings(&scene.emulator.connection_string_of("node", "key of nodes"));
     let error = refused(scene.node_of(manages)).await;
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
     assert!(said(&error).contains("Manage"), "{}", said(&error));

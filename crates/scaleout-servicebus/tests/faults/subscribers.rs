@@ -3,7 +3,9 @@
 use scaleout_servicebus::Reception;
 use scaleout_testkit::servers::TcpProxy;
 
-use crate::{Scene, broken_links, bus_config, channels, eventually, expect_confirmed, expect_no_gap};
+use crate::{
+    Scene, broken_links, bus_config, channels, eventually, expect_confirmed, expect_no_gap, traffic,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_is_delivered_twice_comes_out_once() {
@@ -48,6 +50,7 @@ async fn what_was_sent_while_a_node_was_away_waits_for_it_in_either_way_of_recep
             load.join(scene.node_of(scene.config.clone().with_amqp_port(proxy.port())), bus_config()).await;
         load.listen(away, &channels());
         proxy.refuse().await;
+        proxy.cut_all();
         load.state(away, "degraded", |states| !states.iter().any(scaleout_core::StreamState::is_up)).await;
         scene.say(&load).await;
         proxy.accept().await.expect("its port is free");
@@ -65,12 +68,17 @@ async fn what_was_sent_while_a_node_was_away_waits_for_it_in_either_way_of_recep
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscriber_that_does_not_read_delays_nobody() {
     let scene = Scene::new().await;
-    let mut load = scene.load(2).await;
+    let mut load = scene.quiet(2).await;
     let slow = load.listen(1, &channels());
+    for node in 0..2 {
+        load.traffic(node, traffic());
+    }
+    load.flows().await;
     load.pause(slow, true).await;
     let published = load.published();
     eventually("a lot is published", async || load.published() > published + 300).await;
-    // It does not wait for the one that is paused.
+    // Which does not wait for the one that is paused.
+    load.flows().await;
     load.pause(slow, false).await;
     load.flows().await;
     let verdict = scene.settle(load).await;
