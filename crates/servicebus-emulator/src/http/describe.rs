@@ -79,6 +79,7 @@ pub(crate) fn read_topic(document: &[u8]) -> Result<TopicProperties, Refusal> {
         user_metadata: fields.text("UserMetadata"),
         support_ordering: fields.parse("SupportOrdering", unlike.support_ordering)?,
         auto_delete_on_idle: fields.duration("AutoDeleteOnIdle", unlike.auto_delete_on_idle)?,
+        enable_partitioning: false,
         enable_express: fields.parse("EnableExpress", false)?,
         max_message_kilobytes: fields.number("MaxMessageSizeInKilobytes")?,
     })
@@ -135,7 +136,7 @@ pub(crate) fn topic_entry(origin: &str, topic: &TopicInfo) -> String {
         .counts(&Counts::default())
         .put("SubscriptionCount", topic.subscriptions)
         .put("AutoDeleteOnIdle", duration::format(properties.auto_delete_on_idle))
-        .put("EnablePartitioning", false)
+        .put("EnablePartitioning", properties.enable_partitioning)
         .put("EntityAvailabilityStatus", "Available")
         .put("EnableSubscriptionPartitioning", false)
         .put("EnableExpress", properties.enable_express);
