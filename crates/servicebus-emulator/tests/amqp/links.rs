@@ -1,12 +1,14 @@
 //! What links are given and refused.
 
-use servicebus_emulator::{Right, SubscriptionProperties, codec::Value, message::Message, shared_access_token};
+use servicebus_emulator::{
+    Right, SubscriptionProperties, codec::Value, message::Message, shared_access_token,
+};
 use std::time::{Duration, SystemTime};
 
 use crate::{
     raw::{
-        ACCEPTED, ATTACH, BEGIN, CLOSE, DETACH, DISPOSITION, END, FLOW, MODIFIED, Mode, Peer, REJECTED, RELEASED,
-        TRANSFER, bytes_of, code, data, outcome,
+        ACCEPTED, ATTACH, BEGIN, CLOSE, DETACH, DISPOSITION, END, FLOW, MODIFIED, Mode, Peer, REJECTED,
+        RELEASED, TRANSFER, bytes_of, code, data, outcome,
     },
     support::{KEY, POLICY, start, token},
 };
@@ -75,7 +77,8 @@ async fn claims_hold_for_what_they_were_put_for() {
 
     let wrong = shared_access_token("sb://localhost/", POLICY, "wrong", expires);
     assert_eq!(peer.put_token("sb://localhost/", &wrong).await, 401);
-    let over = shared_access_token("sb://localhost/", POLICY, KEY, SystemTime::now() - Duration::from_secs(1));
+    let over =
+        shared_access_token("sb://localhost/", POLICY, KEY, SystemTime::now() - Duration::from_secs(1));
     assert_eq!(peer.put_token("sb://localhost/", &over).await, 401);
 }
 
@@ -86,7 +89,8 @@ async fn a_claim_that_is_over_takes_its_links_along() {
     peer.open(vec![]).await;
     peer.begin(0, 5000).await;
     // Tokens say seconds: this one holds for one or two.
-    let soon = shared_access_token("sb://localhost/", POLICY, KEY, SystemTime::now() + Duration::from_secs(2));
+    let soon =
+        shared_access_token("sb://localhost/", POLICY, KEY, SystemTime::now() + Duration::from_secs(2));
     assert_eq!(peer.put_token("sb://localhost/", &soon).await, 202);
     assert_eq!(peer.attach_sender(0, 1, "orders").await.code, FLOW);
     assert_eq!(peer.expect(DETACH).await.condition(2), "amqp:unauthorized-access");
@@ -142,7 +146,8 @@ async fn every_outcome_does_what_it_says_and_is_answered_with_itself() {
     peer.attach_receiver(0, 1, SUBSCRIPTION, "", Mode::PeekLock).await;
     peer.credit(0, 1, 0, 10).await;
     let failed = Value::described(MODIFIED, Value::List(vec![Value::Bool(true), Value::Bool(false)]));
-    for (count, outcome) in [(0, outcome(RELEASED)), (0, failed.clone()), (1, failed), (2, outcome(REJECTED))] {
+    for (count, outcome) in [(0, outcome(RELEASED)), (0, failed.clone()), (1, failed), (2, outcome(REJECTED))]
+    {
         let (message, id) = delivery(&mut peer).await;
         assert_eq!(message.delivery_count, count);
         let code = code(&outcome);
@@ -413,7 +418,15 @@ async fn frames_may_come_before_the_answers_to_those_before_them() {
     for (handle, address) in (0..).zip(["$cbs", "orders"]) {
         let target = Value::described(0x29, Value::List(vec![address.into()]));
         let name = Value::string(address);
-        let fields = vec![name, Value::Uint(handle), Value::Bool(false), Value::Null, Value::Null, Value::Null, target];
+        let fields = vec![
+            name,
+            Value::Uint(handle),
+            Value::Bool(false),
+            Value::Null,
+            Value::Null,
+            Value::Null,
+            target,
+        ];
         peer.queue(0, ATTACH, fields, &[]);
     }
     peer.queue(0, CLOSE, vec![], &[]);
