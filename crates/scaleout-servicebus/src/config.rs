@@ -41,7 +41,7 @@ use crate::token::Credential;
 /// `shared_access_signature`, `development_emulator`, `ca` (PEM or the path of a PEM file, which is read at once),
 /// `protocol` (`amqp`, `websocket`, `rest`), `topic_prefix`, `topic_count`, `create_entities`, `subscription`, `epoch`,
 /// `node_label`, `reception` (`peek_lock`, `receive_and_delete`), `subscription_idle_expiry`, `message_ttl`,
-/// `lock_duration`, `max_delivery_count`, `max_topic_megabytes`, `duplicate_window`, `max_payload_bytes`, `idle_timeout`,
+/// `lock_duration`, `max_delivery_count`, `max_topic_megabytes`, `duplicate_window`, `max_payload_bytes`, `idle_timeout`, `keep_alive`,
 /// `connect_timeout`, `operation_timeout`, `token_lifetime`, `min_backoff`, `max_backoff`, `fatal_retry` and
 /// `start_jitter`. A size is `64KiB`, `1MB` or plain bytes; a duration is `500ms`, `1m 30s` or plain seconds.
 ///
@@ -159,6 +159,12 @@ pub struct ServiceBusConfig {
     ///
     /// A heartbeat is sent twice in that time.
     pub idle_timeout: Duration,
+    /// How long nothing may come on a stream that is received, until a node appends an empty payload. Defaults to 2
+    /// minutes; 1 s to half of `message_ttl`, and of `subscription_idle_expiry`.
+    ///
+    /// It keeps subscriptions and links from being idle, and it has to come back: so a link that is dead without a word is
+    /// noticed as well. All nodes get it, so that one of them sends for all.
+    pub keep_alive: Duration,
     /// How long a connection may take to be made, from name look-up to the token. Defaults to 10 s; at most 5 minutes.
     pub connect_timeout: Duration,
     /// How long Service Bus may leave a request unanswered. Defaults to 10 s; 100 ms to 10 minutes.
@@ -243,6 +249,7 @@ impl ServiceBusConfig {
             duplicate_window: HOUR,
             max_payload_bytes: 192 << 10,
             idle_timeout: MINUTE,
+            keep_alive: 2 * MINUTE,
             connect_timeout: Duration::from_secs(10),
             operation_timeout: Duration::from_secs(10),
             token_lifetime: HOUR,
@@ -338,6 +345,7 @@ setters! {
     duplicate_window with_duplicate_window: Duration,
     max_payload_bytes with_max_payload_bytes: usize,
     idle_timeout with_idle_timeout: Duration,
+    keep_alive with_keep_alive: Duration,
     connect_timeout with_connect_timeout: Duration,
     operation_timeout with_operation_timeout: Duration,
     token_lifetime with_token_lifetime: Duration,
@@ -476,6 +484,11 @@ impl ServiceBusConfig {
             !(2 * second..=4 * MINUTE).contains(&self.idle_timeout),
             "idle_timeout is not 2 s to 4 minutes",
         );
+        let least_lasting = self.message_ttl.min(self.subscription_idle_expiry);
+        refuse(
+            !(second..=least_lasting / 2).contains(&self.keep_alive),
+            "keep_alive is not 1 s to half of message_ttl and of subscription_idle_expiry",
+        );
         refuse(self.connect_timeout.is_zero(), "connect_timeout is 0: nothing could connect");
         refuse(self.connect_timeout > 5 * MINUTE, "connect_timeout is above 5 minutes");
         refuse(self.operation_timeout < Duration::from_millis(100), "operation_timeout is below 100 ms");
@@ -521,6 +534,7 @@ impl fmt::Debug for ServiceBusConfig {
             duplicate_window,
             max_payload_bytes,
             idle_timeout,
+            keep_alive,
             connect_timeout,
             operation_timeout,
             token_lifetime,
@@ -553,6 +567,7 @@ impl fmt::Debug for ServiceBusConfig {
             .field("duplicate_window", duplicate_window)
             .field("max_payload_bytes", max_payload_bytes)
             .field("idle_timeout", idle_timeout)
+            .field("keep_alive", keep_alive)
             .field("connect_timeout", connect_timeout)
             .field("operation_timeout", operation_timeout)
             .field("token_lifetime", token_lifetime)

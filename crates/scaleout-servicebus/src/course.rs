@@ -37,8 +37,8 @@ pub(crate) struct Course {
     hole_since: Option<Instant>,
     /// When the last link was lost, or was tried for last.
     lost_at: Option<Instant>,
-    /// Since when there is no link.
-    gone_since: Option<Instant>,
+    /// When something came, or the reception was opened, for the last time.
+    heard_at: Option<Instant>,
     /// Holes that did not fill.
     vain: u32,
 }
@@ -53,7 +53,7 @@ impl Course {
             held_bytes: 0,
             hole_since: None,
             lost_at: None,
-            gone_since: None,
+            heard_at: None,
             vain: 0,
         }
     }
@@ -80,14 +80,12 @@ impl Course {
         self.hole_since = None;
         // What the old link had is not waited for any more.
         self.lost_at = None;
-        self.gone_since = None;
         opened(epoch, head, unbroken)
     }
 
     /// Goes on where it stood, over a new link; the topic has ids up to `head` at least.
-    pub(crate) fn go_on(&mut self, epoch: Epoch, head: u64, unbroken: bool) -> Event {
-        self.gone_since = None;
-        opened(epoch, head.max(self.stand), unbroken)
+    pub(crate) fn go_on(&mut self, epoch: Epoch, head: u64) -> Event {
+        opened(epoch, head.max(self.stand), true)
     }
 
     /// Takes a message; one that came before is passed over.
@@ -109,12 +107,16 @@ impl Course {
     /// The link is gone.
     pub(crate) fn lost(&mut self, now: Instant) {
         self.lost_at = Some(now);
-        self.gone_since.get_or_insert(now);
     }
 
-    /// How long there was no link.
-    pub(crate) fn was_gone(&self, now: Instant) -> Duration {
-        self.gone_since.map_or(Duration::ZERO, |since| now.duration_since(since))
+    /// Something came over the link: all that was sent earlier has come, or is on its way.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.heard_at = Some(now);
+    }
+
+    /// For how long nothing was heard.
+    pub(crate) fn silence(&self, now: Instant) -> Duration {
+        self.heard_at.map_or(Duration::ZERO, |heard| now.duration_since(heard))
     }
 
     /// Adds to `events` what may be passed on now.
@@ -273,14 +275,13 @@ mod tests {
     }
 
     #[test]
-    fn it_is_gone_from_the_first_attempt_that_failed_to_the_next_opening() {
+    fn silence_lasts_from_what_was_heard_last_whatever_links_there_were() {
         let (mut course, now) = (begun(4), Instant::now());
-        assert_eq!(course.was_gone(now + LOCK), Duration::ZERO);
-        course.lost(now);
+        assert_eq!(course.silence(now + LOCK), Duration::ZERO);
+        course.heard(now);
         course.lost(now + LOCK);
-        assert_eq!(course.was_gone(now + 2 * LOCK), 2 * LOCK);
-        course.go_on(Epoch(1), 9, true);
-        assert_eq!(course.was_gone(now + 2 * LOCK), Duration::ZERO);
+        course.go_on(Epoch(1), 9);
+        assert_eq!(course.silence(now + 2 * LOCK), 2 * LOCK);
     }
 
     #[test]

@@ -117,38 +117,21 @@ impl Entities {
         })
     }
 
-    /// Creates a subscription of this node on the stream's topic if it is missing; `true` if it was, or may have been.
-    ///
-    /// `may_be_new` says whether an earlier request may have created it without anybody having learned of it.
+    /// Creates a subscription of this node on the stream's topic if it is missing; whether it was.
     ///
     /// # Errors
     /// [`Config`](ErrorKind::Config) where no subscription is configured and none may be created, or it is disabled;
     /// [`Unavailable`](ErrorKind::Unavailable) where the topic is missing; others as of requests.
     ///
     /// # Cancel safety
-    /// It may have been created; the next call answers `true` then.
-    pub(crate) async fn ensure_subscription(
-        &self,
-        stream: StreamIndex,
-        name: &str,
-        may_be_new: &AtomicBool,
-    ) -> Result<bool, Error> {
+    /// It may have been created.
+    pub(crate) async fn ensure_subscription(&self, stream: StreamIndex, name: &str) -> Result<bool, Error> {
         let Some(management) = &self.management else { return self.require_subscription() };
         let topic = self.of(stream)?;
         let spec = self.subscription_spec();
         let doing = format!("creating subscription {name} of topic {}", topic.name);
-        let created = self
-            .retried(&doing, || async {
-                let uncertain = may_be_new.swap(true, Ordering::Relaxed);
-                let created = management.create_subscription(&topic.name, name, &spec).await;
-                // What was refused is not there; any other failure may have come after the deed.
-                if created.as_ref().is_err_and(is_refusal) {
-                    may_be_new.store(uncertain, Ordering::Relaxed);
-                }
-                created.map(|created| created == Created::New || uncertain)
-            })
-            .await?;
-        may_be_new.store(false, Ordering::Relaxed);
+        let create = || management.create_subscription(&topic.name, name, &spec);
+        let created = self.retried(&doing, create).await? == Created::New;
         if !created {
             self.look_at_subscription(management, topic, name).await?;
         }
@@ -393,16 +376,6 @@ impl Entities {
 /// Whether Service Bus itself may answer otherwise in a moment. A connection that cannot be made is left to whoever asks.
 fn is_passing(failure: &Failure) -> bool {
     failure.is_busy() || matches!(failure, Failure::Http { status: 408 | 500..=599, .. })
-}
-
-/// Whether what was asked for was not done, for certain.
-fn is_refusal(failure: &Failure) -> bool {
-    match failure {
-        Failure::Unauthorized(_) | Failure::NotFound(_) | Failure::Token(_) => true,
-        // A gateway may answer that something is too busy to confirm what was done.
-        Failure::Http { status, .. } => (400..500).contains(status) && *status != 408,
-        _ => false,
-    }
 }
 
 /// How often, and after what pause, to look again for topics that others are about to create again.

@@ -9,6 +9,7 @@ mod entra;
 mod error;
 mod management;
 mod node;
+mod pulse;
 mod reader;
 mod sender;
 #[cfg(test)]

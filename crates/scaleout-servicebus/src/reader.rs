@@ -1,10 +1,6 @@
 //! Receiving a stream: one subscription, one link, from one `Opened` to the next.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use scaleout_core::{Backoff, Epoch, Error, ErrorKind, StreamIndex, provider::Outbox};
 use tokio::{
@@ -18,6 +14,7 @@ use crate::{
     course::Course,
     error::Failure,
     node::{Node, Owner},
+    pulse::Pulse,
     wire::{Delivery, Inlet},
 };
 
@@ -70,9 +67,7 @@ struct Subscription {
     epoch: Option<Epoch>,
     /// It may be there, so that it has to be deleted at the end.
     may_exist: bool,
-    /// A request may have created it without this node having learned of it.
-    may_be_new: AtomicBool,
-    /// It was created since the reception opened last, so that what came before it is lost.
+    /// Another one was there since the reception opened last, so that what came before this one is lost.
     is_new: bool,
 }
 
@@ -130,16 +125,17 @@ impl Reader {
         }
         let is_fresh = !self.course.has_begun()
             || self.course.position().is_some_and(|(known, _)| known != epoch)
-            || self.subscription.as_ref().is_some_and(|subscription| subscription.is_new);
-        let unbroken = !self.may_have_lost();
+            || self.subscription.as_ref().is_some_and(|subscription| subscription.is_new)
+            || self.may_have_lost();
         let head = self.head(epoch, is_fresh).await?;
         let opened = match is_fresh {
             true => {
                 let unbroken = !self.course.has_begun();
                 self.course.begin(epoch, head, unbroken)
             }
-            false => self.course.go_on(epoch, head, unbroken),
+            false => self.course.go_on(epoch, head),
         };
+        self.course.heard(Instant::now());
         if let Some(subscription) = &mut self.subscription {
             subscription.is_new = false;
         }
@@ -151,10 +147,8 @@ impl Reader {
     /// Whether something that was sent meanwhile is in the subscription no more, although that is the same one.
     fn may_have_lost(&self) -> bool {
         let config = &self.node.config;
-        // A dead link is noticed so much later than what was sent over it.
-        let unnoticed = config.idle_timeout.min(config.message_ttl / 2);
-        let was_gone = self.course.was_gone(Instant::now()) + unnoticed;
-        config.reception == Reception::ReceiveAndDelete || was_gone >= config.message_ttl
+        let is_over = self.course.silence(Instant::now()) >= config.message_ttl;
+        config.reception == Reception::ReceiveAndDelete || is_over
     }
 
     /// The name of the subscription, and the epoch of the topic it is on.
@@ -170,14 +164,8 @@ impl Reader {
                     return Err(Error::new(ErrorKind::Config, problem));
                 }
             };
-            self.subscription = Some(Subscription {
-                name,
-                is_own,
-                epoch: None,
-                may_exist: false,
-                may_be_new: AtomicBool::new(false),
-                is_new: false,
-            });
+            self.subscription =
+                Some(Subscription { name, is_own, epoch: None, may_exist: false, is_new: false });
         }
         let Some(subscription) = &mut self.subscription else { unreachable!("it was made above") };
         if let Some(epoch) = subscription.epoch {
@@ -185,8 +173,7 @@ impl Reader {
         }
         node.entities.ensure_topic(self.stream).await?;
         subscription.may_exist = true;
-        let (name, may_be_new) = (&subscription.name, &subscription.may_be_new);
-        subscription.is_new |= node.entities.ensure_subscription(self.stream, name, may_be_new).await?;
+        node.entities.ensure_subscription(self.stream, &subscription.name).await?;
         // Asked for afterwards: of a topic that was made anew in between, the subscription is not there.
         let epoch = node.entities.epoch(self.stream).await?.ok_or_else(|| {
             Error::new(ErrorKind::Unavailable, "a topic was deleted while this node subscribed to it")
@@ -199,7 +186,7 @@ impl Reader {
     async fn head(&mut self, epoch: Epoch, is_fresh: bool) -> Result<u64, Error> {
         let node = Arc::clone(&self.node);
         let limit = node.config.operation_timeout;
-        let message_id = format!("opening-{}", Uuid::new_v4().simple());
+        let message_id = opening_id();
         let mut append = Box::pin(node.sends(self.stream).opening(message_id.clone()));
         let (mut is_appended, mut head) = (false, None);
         // Before it is appended there is nothing to wait for.
@@ -270,16 +257,21 @@ impl Reader {
 
     /// Passes on what is received, until the link fails.
     async fn pump(&mut self, room: &Notify) -> Failure {
+        let node = Arc::clone(&self.node);
+        let sends = node.sends(self.stream);
+        let mut pulse = Pulse::new(&node.config);
         let mut events = Vec::new();
         loop {
             self.course.release(Instant::now(), &mut events);
             self.outbox.push(&mut events);
             if !self.outbox.room(ROOM as usize) {
                 room.notified().await;
+                pulse.pause_is_over();
                 continue;
             }
             if let Some(until) = self.course.rests_until().filter(|until| *until > Instant::now()) {
                 sleep_until(until).await;
+                pulse.pause_is_over();
                 continue;
             }
             let deadline = self.course.deadline();
@@ -288,18 +280,27 @@ impl Reader {
                 biased;
                 received = inlet.receive(ROOM) => received,
                 () = wait_until(deadline) => continue,
+                is_alive = pulse.beat(sends) => match is_alive {
+                    Ok(()) => continue,
+                    Err(failure) => return failure,
+                },
             };
             match received {
-                Ok(received) => received.into_iter().for_each(|delivery| self.course.take(delivery)),
+                Ok(received) => {
+                    self.course.heard(Instant::now());
+                    pulse.heard();
+                    received.into_iter().for_each(|delivery| self.course.take(delivery));
+                }
                 Err(failure) => return failure,
             }
         }
     }
 
-    /// The subscription is gone, or that of another topic.
+    /// The subscription is gone, or that of another topic: the next one is another, whoever creates it.
     fn unsubscribe(&mut self) {
         if let Some(subscription) = &mut self.subscription {
             subscription.epoch = None;
+            subscription.is_new = true;
         }
     }
 
@@ -335,6 +336,11 @@ impl Reader {
             node.lane(self.stream).give_subscription_back();
         }
     }
+}
+
+/// The id of a message without a payload.
+pub(crate) fn opening_id() -> String {
+    format!("opening-{}", Uuid::new_v4().simple())
 }
 
 /// How long the end of a link may take at the end of a reception.

@@ -23,6 +23,7 @@ mod ports;
 #[cfg(feature = "redis-server")]
 mod process;
 mod proxy;
+mod python;
 #[cfg(feature = "redis-server")]
 mod redis;
 mod resp;
@@ -39,6 +40,7 @@ pub use self::redis::{
 pub use self::{
     ca::TestCa,
     proxy::{Fate, TcpProxy},
+    python::PythonScripts,
     sqlserver::sqlserver_settings,
 };
 

@@ -6,6 +6,8 @@
 
 mod decode;
 mod encode;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::fmt;

@@ -225,6 +225,7 @@ const SETTERS: &[(&str, Setter)] = &[
     ("duplicate_window", |options, value| put(&mut options.config.duplicate_window, duration(value))),
     ("max_payload_bytes", |options, value| put(&mut options.config.max_payload_bytes, size(value))),
     ("idle_timeout", |options, value| put(&mut options.config.idle_timeout, duration(value))),
+    ("keep_alive", |options, value| put(&mut options.config.keep_alive, duration(value))),
     ("connect_timeout", |options, value| put(&mut options.config.connect_timeout, duration(value))),
     ("operation_timeout", |options, value| put(&mut options.config.operation_timeout, duration(value))),
     ("token_lifetime", |options, value| put(&mut options.config.token_lifetime, duration(value))),

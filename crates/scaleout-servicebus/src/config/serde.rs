@@ -78,6 +78,7 @@ struct Fields {
     duplicate_window: Option<Time>,
     max_payload_bytes: Option<Size<usize>>,
     idle_timeout: Option<Time>,
+    keep_alive: Option<Time>,
     connect_timeout: Option<Time>,
     operation_timeout: Option<Time>,
     token_lifetime: Option<Time>,
@@ -138,6 +139,7 @@ impl Fields {
         put(&mut config.duplicate_window, self.duplicate_window.map(|it| it.0));
         put(&mut config.max_payload_bytes, self.max_payload_bytes.map(|it| it.0));
         put(&mut config.idle_timeout, self.idle_timeout.map(|it| it.0));
+        put(&mut config.keep_alive, self.keep_alive.map(|it| it.0));
         put(&mut config.connect_timeout, self.connect_timeout.map(|it| it.0));
         put(&mut config.operation_timeout, self.operation_timeout.map(|it| it.0));
         put(&mut config.token_lifetime, self.token_lifetime.map(|it| it.0));
@@ -181,7 +183,7 @@ mod tests {
                    &protocol=amqp&topic_prefix=x.&topic_count=8&create_entities=false&subscription=web-1&epoch=3\
                    &node_label=web&reception=receive_and_delete&subscription_idle_expiry=5m&message_ttl=1h\
                    &lock_duration=30&max_delivery_count=10&max_topic_megabytes=2048&duplicate_window=10m\
-                   &max_payload_bytes=64KiB&idle_timeout=30s&connect_timeout=5s&operation_timeout=1.5\
+                   &max_payload_bytes=64KiB&idle_timeout=30s&keep_alive=20s&connect_timeout=5s&operation_timeout=1.5\
                    &token_lifetime=20m&min_backoff=10ms&max_backoff=1s&fatal_retry=10s&start_jitter=0";
         let map = json!({
             "app": "chat", "host": "h", "amqp_port": 7, "management_endpoint": "https://localhost:1",
@@ -190,7 +192,7 @@ mod tests {
             "subscription": "web-1", "epoch": 3, "node_label": "web", "reception": "receive_and_delete",
             "subscription_idle_expiry": "5m", "message_ttl": 3600, "lock_duration": 30,
             "max_delivery_count": 10, "max_topic_megabytes": 2048, "duplicate_window": "10m",
-            "max_payload_bytes": "64KiB", "idle_timeout": "30s", "connect_timeout": "5s",
+            "max_payload_bytes": "64KiB", "idle_timeout": "30s", "keep_alive": "20s", "connect_timeout": "5s",
             "operation_timeout": 1.5, "token_lifetime": "20m", "min_backoff": "10ms", "max_backoff": 1,
             "fatal_retry": 10, "start_jitter": 0,
         });

@@ -65,6 +65,7 @@ fn check_names_every_problem_at_once() {
         .with_duplicate_window(Duration::from_secs(19))
         .with_max_payload_bytes(0)
         .with_idle_timeout(Duration::from_secs(1))
+        .with_keep_alive(Duration::ZERO)
         .with_connect_timeout(Duration::ZERO)
         .with_operation_timeout(Duration::ZERO)
         .with_token_lifetime(Duration::ZERO)
@@ -93,6 +94,7 @@ fn check_names_every_problem_at_once() {
         "duplicate_window",
         "max_payload_bytes",
         "idle_timeout",
+        "keep_alive",
         "connect_timeout",
         "operation_timeout",
         "token_lifetime",
@@ -159,6 +161,7 @@ fn every_option_has_a_place_in_both_forms() {
         ("duplicate_window", "10m"),
         ("max_payload_bytes", "64KiB"),
         ("idle_timeout", "30s"),
+        ("keep_alive", "20s"),
         ("connect_timeout", "5s"),
         ("operation_timeout", "2s"),
         ("token_lifetime", "20m"),
@@ -186,6 +189,7 @@ fn every_option_has_a_place_in_both_forms() {
         .with_duplicate_window(10 * MINUTE)
         .with_max_payload_bytes(64 << 10)
         .with_idle_timeout(30 * second)
+        .with_keep_alive(20 * second)
         .with_connect_timeout(5 * second)
         .with_operation_timeout(2 * second)
         .with_token_lifetime(20 * MINUTE)

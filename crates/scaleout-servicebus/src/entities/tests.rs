@@ -29,7 +29,7 @@ fn entities(config: ServiceBusConfig) -> Entities {
 
 async fn subscribe(entities: &Entities, stream: u16) -> Result<bool, Error> {
     let name = entities.subscription();
-    entities.ensure_subscription(StreamIndex(stream), name, &AtomicBool::new(false)).await
+    entities.ensure_subscription(StreamIndex(stream), name).await
 }
 
 fn topics(emulator: &Emulator) -> Vec<String> {
@@ -313,49 +313,6 @@ async fn topics_are_created_from_the_highest_to_the_lowest_between_two_lists() {
     let list = "GET /$Resources/topics?$skip=0&$top=100&api-version=2021-05".to_owned();
     let put = |index: u16| format!("PUT /scaleout-chat-{index}?api-version=2021-05");
     assert_eq!(server.lines(), [list.clone(), put(3), put(2), put(1), put(0), list]);
-}
-
-#[tokio::test]
-async fn a_subscription_that_may_have_been_created_unseen_counts_as_new() {
-    let exists = |asked: &Asked| match asked.method.as_str() {
-        "PUT" => refusal(409, "SubCode=40900."),
-        _ => answer(200, "", &entry("s", "SubscriptionDescription", "<Status>Active</Status>")),
-    };
-    let stream = StreamIndex(0);
-    let unsure = AtomicBool::new(false);
-
-    // The answer is lost in one call, and in the next one it is there.
-    let server = after(1, Vec::new, exists).await;
-    let lost = entities(server.config());
-    let error = lost.ensure_subscription(stream, "s", &unsure).await.expect_err("no answer");
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(lost.ensure_subscription(stream, "s", &unsure).await.unwrap());
-    assert!(!lost.ensure_subscription(stream, "s", &unsure).await.unwrap());
-
-    // A gateway fails after the deed.
-    let server = after(1, || refusal(500, ""), exists).await;
-    assert!(entities(server.config()).ensure_subscription(stream, "s", &unsure).await.unwrap());
-
-    // A refusal is sure.
-    let server = after(1, || refusal(404, ""), exists).await;
-    let refused = entities(server.config());
-    assert!(refused.ensure_subscription(stream, "s", &unsure).await.is_err());
-    assert!(!refused.ensure_subscription(stream, "s", &unsure).await.unwrap());
-}
-
-#[tokio::test]
-async fn a_call_that_was_dropped_may_have_created_a_subscription() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = TestServer::start(|_| Vec::new()).await;
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let entities = entities(server.config().with_management_endpoint(url));
-    let unsure = AtomicBool::new(false);
-    let call = entities.ensure_subscription(StreamIndex(0), "s", &unsure);
-    tokio::select! {
-        _ = call => panic!("nobody answers"),
-        accepted = listener.accept() => drop(accepted),
-    }
-    assert!(unsure.load(Ordering::Relaxed));
 }
 
 #[tokio::test]

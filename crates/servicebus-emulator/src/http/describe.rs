@@ -201,12 +201,15 @@ pub(crate) fn namespace_entry(origin: &str, now: SystemTime) -> String {
     entry(origin, "$namespaceinfo", "emulator", "NamespaceInfo", now, now, &inner.text)
 }
 
-/// Entries together.
-pub(crate) fn feed(origin: &str, path: &str, title: &str, entries: &[String]) -> String {
+/// Entries together. `next` is the query that asks for those that follow, where some may.
+pub(crate) fn feed(origin: &str, path: &str, title: &str, entries: &[String], next: Option<&str>) -> String {
+    let next = next
+        .map(|query| format!("<link rel=\"next\" href=\"{}\"/>", escape(format!("{origin}/{path}?{query}"))));
     let (id, title, updated) = (escape(format!("{origin}/{path}")), escape(title), time(SystemTime::now()));
     format!(
         "<feed xmlns=\"http://www.w3.org/2005/Atom\"><title type=\"text\">{title}</title><id>{id}</id>\
-         <updated>{updated}</updated><link rel=\"self\" href=\"{id}\"/>{}</feed>",
+         <updated>{updated}</updated><link rel=\"self\" href=\"{id}\"/>{}{}</feed>",
+        next.unwrap_or_default(),
         entries.concat()
     )
 }

@@ -73,6 +73,8 @@ pub struct Delivery {
     pub enqueued_sequence_number: i64,
     /// When the topic took it.
     pub enqueued_at: SystemTime,
+    /// How long it lives, by what its sender, the topic and the subscription say; `None`: without end.
+    pub ttl: Option<Duration>,
     /// When the lock is over. `None`: there is no lock.
     pub locked_until: Option<SystemTime>,
     /// Names the lock; nil where there is none.

@@ -219,8 +219,8 @@ async fn a_row_of_deliveries_is_settled_at_once() {
 #[tokio::test]
 async fn a_lock_that_is_over_cannot_be_settled() {
     let emulator = start().await;
-    let mut properties = SubscriptionProperties::default();
-    properties.lock_duration = Duration::from_secs(5);
+    let properties =
+        SubscriptionProperties { lock_duration: Duration::from_secs(5), ..SubscriptionProperties::default() };
     emulator.namespace().create_subscription("orders", "short", properties).unwrap();
     let mut peer = Peer::ready(&emulator).await;
     peer.attach_sender(0, 0, "orders").await;
@@ -346,13 +346,13 @@ async fn batches_long_messages_and_settled_ones_come_in() {
 }
 
 #[tokio::test]
-async fn a_sender_that_settles_second_hears_the_outcome_first() {
+async fn a_sender_that_would_settle_second_hears_that_it_is_settled() {
     let emulator = start().await;
     let mut peer = Peer::ready(&emulator).await;
     peer.attach_sender_settling(0, 0, "orders", 1).await;
     let id = peer.send(0, 0, &data(b"one"), false).await;
     let answer = peer.expect(DISPOSITION).await;
-    assert_eq!((answer.number(1), answer.field(3)), (id.into(), &Value::Bool(false)));
+    assert_eq!((answer.number(1), answer.field(3)), (id.into(), &Value::Bool(true)));
     assert_eq!(answer.field(4), &outcome(ACCEPTED));
 }
 
@@ -369,6 +369,23 @@ async fn what_is_no_message_is_rejected_and_what_is_too_long_takes_its_link_alon
     assert_eq!(peer.expect(DETACH).await.condition(2), "amqp:link:message-size-exceeded");
     let attach = peer.attach_sender(0, 1, "orders").await;
     assert_eq!(attach.code, FLOW);
+}
+
+#[tokio::test]
+async fn what_is_to_come_later_is_refused() {
+    let emulator = start().await;
+    let mut peer = Peer::ready(&emulator).await;
+    peer.attach_sender(0, 0, "orders").await;
+    for (milliseconds, code_of) in [(1_000, ACCEPTED), (i64::MAX, REJECTED)] {
+        let name = Value::symbol("x-opt-scheduled-enqueue-time");
+        let message = Message {
+            annotations: vec![(name, Value::Timestamp(milliseconds))],
+            body: servicebus_emulator::message::Body::Data(vec![b"body".to_vec().into()]),
+            ..Message::default()
+        };
+        peer.send(0, 0, &message.encode(), false).await;
+        assert_eq!(code(peer.expect(DISPOSITION).await.field(4)), code_of);
+    }
 }
 
 #[tokio::test]

@@ -85,7 +85,6 @@ impl Session {
 
     fn arrived(&mut self, handle: u32, arrived: Arrived, cx: &mut Context<'_>) -> Option<Request> {
         let link = self.links.get_mut(&handle)?;
-        let settles_second = link.kind.inbound()?.settles_second;
         let (delivery_id, settled) = (arrived.delivery_id, arrived.settled);
         let mut request = None;
         let outcome = match &link.kind {
@@ -105,15 +104,13 @@ impl Session {
             Outcome::Rejected(error) if settled => self.detach_link(handle, &error, cx),
             _ if settled => (),
             Outcome::Lost => (),
-            Outcome::Accepted if settles_second => {
-                let outcome = (ACCEPTED, None);
-                cx.wire.disposition(self.channel, true, (delivery_id, delivery_id), false, outcome);
-            }
+            // Settled, even where the peer's mode is to settle second: the service does so, and Microsoft's SDKs, which
+            // ask for that mode, wait for it.
             Outcome::Accepted => self.accept(delivery_id, cx.wire),
             Outcome::Rejected(error) => {
                 self.flush(cx.wire);
                 let outcome = (REJECTED, Some(&error));
-                cx.wire.disposition(self.channel, true, (delivery_id, delivery_id), !settles_second, outcome);
+                cx.wire.disposition(self.channel, true, (delivery_id, delivery_id), true, outcome);
             }
         }
         request
@@ -139,6 +136,9 @@ fn publish(publisher: &Publisher, arrived: Arrived, cx: &Context<'_>) -> Outcome
         Ok(messages) => messages,
         Err(malformed) => return Outcome::Rejected(malformed.into()),
     };
+    if messages.iter().any(Incoming::is_scheduled) {
+        return Outcome::Rejected(Refusal::NotSupported("A scheduled message".to_owned()).into());
+    }
     cx.faults.counters().sent(messages.len());
     let fate = cx.faults.next_send();
     let published = match fate {
