@@ -286,7 +286,7 @@ fn a_protocol_is_there_with_its_feature() {
         match text.parse::<ServiceBusConfig>() {
             Ok(config) => assert!(is_there && config.protocol == protocol, "{option}"),
             Err(error) => {
-                assert!(!is_there && error.to_string().contains("built without its feature"), "{error}")
+                assert!(!is_there && error.to_string().contains("built without its feature"), "{error}");
             }
         }
     }
