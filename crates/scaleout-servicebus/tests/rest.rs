@@ -6,7 +6,8 @@ mod support;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use scaleout_core::{Bus, ErrorKind, Received};
+use futures_util::StreamExt;
+use scaleout_core::{Bus, ErrorKind, Event, Received, Start, StreamIndex};
 use scaleout_servicebus::{Protocol, Reception, ServiceBusBackplane, ServiceBusConfig};
 use servicebus_emulator::Emulator;
 use tokio::time::timeout;
@@ -96,6 +97,57 @@ async fn a_busy_service_is_left_alone_and_loses_nothing() {
     emulator.faults().server_busy(2);
     passes(&here, &here, Bytes::from_static(b"late")).await;
     here.close(PATIENCE).await;
+    emulator.stop().await;
+}
+
+#[tokio::test]
+async fn messages_whose_answer_was_lost_come_again_and_none_is_missing() {
+    let emulator = Emulator::builder().start().await.expect("free ports");
+    let here = bus(by_rest(&emulator)).await;
+    let there = bus(by_amqp(&emulator)).await;
+    let mut subscription = here.subscribe(["room"]);
+    for number in 0..9 {
+        if number % 3 == 0 {
+            emulator.faults().cut_deliveries(1);
+        }
+        let published = there.publish("room", Bytes::from(vec![number]));
+        timeout(PATIENCE, published).await.expect("in time").expect("it is published");
+    }
+    for number in 0..9 {
+        let received = timeout(PATIENCE, subscription.recv()).await.expect("it is heard in time");
+        let Some(Received::Message(message)) = received else { panic!("{received:?} instead of {number}") };
+        assert_eq!(message.payload(), &vec![number]);
+    }
+    becomes_empty(&emulator).await;
+    for bus in [here, there] {
+        bus.close(PATIENCE).await;
+    }
+    emulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_that_falls_silent_is_noticed() {
+    let emulator = Emulator::builder().start().await.expect("free ports");
+    let config = by_rest(&emulator).with_idle_timeout(Duration::from_secs(2));
+    let here = node(config);
+    let mut events = here.receive(StreamIndex(0), Start::Latest);
+    let mut until = async |wanted: fn(&Event) -> bool| {
+        let found = async {
+            while let Some(event) = events.next().await {
+                if wanted(&event) {
+                    return;
+                }
+            }
+            panic!("the reception ended");
+        };
+        timeout(PATIENCE, found).await.expect("in time");
+    };
+    until(|event| matches!(event, Event::Opened { .. })).await;
+    emulator.faults().freeze();
+    until(|event| matches!(event, Event::Faulted(error) if error.is_transient())).await;
+    emulator.faults().thaw();
+    until(|event| matches!(event, Event::Opened { unbroken: true, .. })).await;
+    timeout(PATIENCE, here.close()).await.expect("in time").expect("all is released");
     emulator.stop().await;
 }
 
