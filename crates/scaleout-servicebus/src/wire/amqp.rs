@@ -211,7 +211,7 @@ impl Amqp {
         let begun = async {
             link.claim(&self.tokens, audience).await?;
             let mut handle = link.handle.lock().await;
-            within(limit, async { Session::begin(&mut *handle).await.map_err(of_begin) }).await
+            within(limit, async { Session::begin(&mut handle).await.map_err(of_begin) }).await
         }
         .await;
         match begun {
