@@ -111,7 +111,6 @@ impl Management {
     }
 
     /// Deletes a topic with its subscriptions; `false` if there was none.
-    #[cfg(test)]
     pub(crate) async fn delete_topic(&self, name: &str) -> Result<bool, Failure> {
         self.delete(&path([name]), &format!("topic {name}")).await
     }

@@ -281,7 +281,7 @@ impl Task {
         let limit = self.node.config.operation_timeout;
         let sent = timeout(limit, outlet.send(message)).await;
         match sent {
-            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(failure)) => {
                 self.outlet = None;
                 Err(failure)

@@ -4,6 +4,8 @@
 mod emulated;
 #[path = "support/nodes.rs"]
 mod nodes;
+#[path = "support/real.rs"]
+mod real;
 mod support;
 
 /// AMQP without TLS, with peek-lock.
@@ -62,5 +64,21 @@ mod rest {
         scaleout_testkit::conformance_tests!({
             Emulated::nodes(Use { topics: 2, wire: Wire::Rest, ..Use::default() }).await
         });
+    }
+}
+
+/// A namespace; its cases share it.
+mod namespace {
+    use scaleout_testkit::conformance::run_all;
+
+    use crate::real::{Real, settings};
+
+    /// Cases at a time: Microsoft's emulator takes 10 connections.
+    const AT_ONCE: usize = 2;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn two_topics() {
+        let Some(settings) = settings("namespace::two_topics") else { return };
+        run_all(AT_ONCE, || Real::nodes(settings.clone(), 2)).await;
     }
 }

@@ -27,6 +27,8 @@ mod python;
 #[cfg(feature = "redis-server")]
 mod redis;
 mod resp;
+mod servicebus;
+mod skip;
 mod sqlserver;
 mod tds;
 
@@ -41,6 +43,7 @@ pub use self::{
     ca::TestCa,
     proxy::{Fate, TcpProxy},
     python::PythonScripts,
+    servicebus::servicebus_settings,
     sqlserver::sqlserver_settings,
 };
 

@@ -1,6 +1,6 @@
 //! Messages as AMQP writes them (part 3.2 of the standard): sections, one after the other.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -18,9 +18,6 @@ pub(crate) const DATA: u64 = 0x75;
 pub(crate) const SEQUENCE: u64 = 0x76;
 pub(crate) const VALUE: u64 = 0x77;
 pub(crate) const FOOTER: u64 = 0x78;
-
-/// When a message is to be enqueued.
-const SCHEDULED: &str = "x-opt-scheduled-enqueue-time";
 
 /// The sections by their other names.
 const NAMES: &[(&str, u64)] = &[
@@ -301,18 +298,6 @@ impl Incoming {
             incoming.bare = Bytes::copy_from_slice(&bytes[start..end]);
         }
         Ok(incoming)
-    }
-
-    /// Whether it is to wait until a time to come.
-    pub(crate) fn is_scheduled(&self) -> bool {
-        let mut entries = Decoder::new(self.annotations.encoded.clone());
-        while let (Ok(key), Ok(value)) = (entries.value(), entries.value()) {
-            if key.as_str() == Some(SCHEDULED) {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-                return value.as_i64().is_some_and(|time| i128::from(time) > now.cast_signed());
-            }
-        }
-        false
     }
 
     /// Takes the messages of a batch (message format 0x80013700): each is the content of a section of data.

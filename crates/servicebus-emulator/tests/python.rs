@@ -57,13 +57,13 @@ fn through(scheme: &str, port: u16, emulator: &Emulator, ca: &Path) -> Vec<Strin
 /// # Panics
 /// Where a case fails, with all that the script printed.
 async fn conforms(scripts: &PythonScripts, arguments: impl FnOnce(&Emulator, &Path) -> Vec<String>) {
-    let emulator = Emulator::builder().start().await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::builder().start().await.expect("free ports");
+    let folder = tempfile::tempdir().expect("a folder");
     let ca = folder.path().join("ca.pem");
-    fs::write(&ca, emulator.ca_pem()).unwrap();
+    fs::write(&ca, emulator.ca_pem()).expect("a file in it");
     let mut command = scripts.command("conformance.py");
     command.arg(emulator.connection_string()).args(arguments(&emulator, &ca));
-    let said = tokio::task::spawn_blocking(move || finished(&mut command)).await.unwrap();
+    let said = tokio::task::spawn_blocking(move || finished(&mut command)).await.expect("no panic");
     emulator.stop().await;
     if let Err(said) = said {
         panic!("{said}");
@@ -72,7 +72,7 @@ async fn conforms(scripts: &PythonScripts, arguments: impl FnOnce(&Emulator, &Pa
 
 /// What the command printed; `Err` where it failed.
 fn finished(command: &mut Command) -> Result<String, String> {
-    let output = command.output().unwrap();
+    let output = command.output().expect("Python");
     let said = [&output.stdout[..], &output.stderr[..]].concat();
     let said = String::from_utf8_lossy(&said).into_owned();
     if output.status.success() { Ok(said) } else { Err(format!("{said}\n{}", output.status)) }

@@ -102,3 +102,49 @@ impl HttpClient for HttpsClient {
 async fn within<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     timeout(PATIENCE, work).await.unwrap_or(Err(Failure::TimedOut { after: PATIENCE }))
 }
+
+#[cfg(test)]
+mod tests {
+    use azure_core::http::{Method, Url};
+
+    use super::*;
+    use crate::test_server::{TestServer, answer};
+
+    fn client() -> HttpsClient {
+        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring has the cipher suites")
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        HttpsClient { tls: Arc::new(tls) }
+    }
+
+    #[tokio::test]
+    async fn a_request_goes_out_as_it_is_and_the_whole_answer_comes_back() {
+        let server = TestServer::start(|_| answer(429, "Retry-After: 7\r\n", "{\"error\":\"busy\"}")).await;
+        let url = Url::parse(&format!("{}/tenant/token?a=b", server.url)).expect("a URL");
+        let mut request = AzureRequest::new(url, Method::Post);
+        request.insert_header("content-type", "application/x-www-form-urlencoded");
+        request.set_body("grant_type=client_credentials");
+        let response = client().execute_request(&request).await.expect("an answer");
+        assert_eq!(u16::from(response.status()), 429);
+        let told = response.headers().iter().find(|(name, _)| name.as_str() == "retry-after");
+        assert_eq!(told.map(|(_, value)| value.as_str()), Some("7"));
+        let body = response.into_body().collect().await.expect("a body");
+        assert_eq!(body, "{\"error\":\"busy\"}");
+        let asked = &server.asked()[0];
+        assert_eq!(
+            (asked.line().as_str(), asked.body.as_str()),
+            ("POST /tenant/token?a=b", "grant_type=client_credentials")
+        );
+        assert!(asked.head.contains("content-type: application/x-www-form-urlencoded"), "{}", asked.head);
+    }
+
+    #[tokio::test]
+    async fn nobody_who_answers_is_an_error_that_may_pass() {
+        let server = TestServer::start(|_| Vec::new()).await;
+        let url = Url::parse(&server.url).expect("a URL");
+        let error = client().execute_request(&AzureRequest::new(url, Method::Get)).await;
+        assert!(matches!(error.expect_err("no answer").kind(), AzureErrorKind::Io));
+    }
+}

@@ -91,7 +91,7 @@ pub(crate) async fn read(response: Response<Incoming>, limit: usize) -> Result<A
     let retry_after = response.headers().get(RETRY_AFTER).and_then(seconds);
     let body = Limited::new(response.into_body(), limit).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() {
-            Failure::Foreign(format!("the answer is longer than {limit} bytes"))
+            Failure::Foreign(format!("the answer is longer than {} MiB", limit >> 20))
         } else {
             Failure::Io(io_error(&*error))
         }

@@ -309,3 +309,6 @@ fn failure(error: ClientError) -> Failure {
         Err(error) => Failure::Foreign(format!("an answer to REST cannot be read: {error}")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,10 +2,12 @@
 
 use std::{
     env,
-    io::{ErrorKind, Write as _},
+    io::ErrorKind,
     path::PathBuf,
     process::{Command, Output, Stdio},
 };
+
+use super::skip::skip;
 
 /// Names an interpreter that has the SDK; else the one on the path is looked at.
 const PROGRAM: &str = "SCALEOUT_TEST_SERVICEBUS_PYTHON";
@@ -34,12 +36,7 @@ impl PythonScripts {
         let Err(reason) = scripts.installed() else {
             return Some(scripts);
         };
-        let required = env::var("SCALEOUT_TEST_REQUIRE").unwrap_or_default();
-        let is_required = required.split(',').any(|name| matches!(name.trim(), "all" | NAME));
-        assert!(!is_required, "{test} was skipped, and SCALEOUT_TEST_REQUIRE demands {NAME}: {reason}");
-        let line = format!("SKIPPED: {test}: {reason}; `cargo xtask test` installs it\n");
-        // Past the test harness, which would keep it to itself.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        skip(test, NAME, &format!("{reason}; `cargo xtask test` installs it"));
         None
     }
 

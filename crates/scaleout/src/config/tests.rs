@@ -279,6 +279,15 @@ mod servicebus {
         }
     }
 
+    #[cfg(any(feature = "servicebus-websocket", feature = "servicebus-rest"))]
+    #[test]
+    fn further_ways_to_service_bus_come_with_their_features() {
+        #[cfg(feature = "servicebus-websocket")]
+        read("servicebus://ada:hunter2@localhost?app=chat&protocol=websocket");
+        #[cfg(feature = "servicebus-rest")]
+        read("servicebus://ada:hunter2@localhost?app=chat&protocol=rest");
+    }
+
     #[test]
     fn settings_of_service_bus_in_any_form_will_do() {
         let config: ServiceBusConfig =

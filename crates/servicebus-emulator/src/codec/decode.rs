@@ -130,7 +130,7 @@ impl Decoder {
         for _ in 0..count {
             entries.value()?;
         }
-        if !entries.is_empty() || count % 2 != 0 {
+        if !entries.is_empty() || !count.is_multiple_of(2) {
             return Err(Malformed("a map is not as long as it says"));
         }
         Ok((bytes, count))

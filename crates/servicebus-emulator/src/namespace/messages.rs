@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::message::Message;
+use crate::{codec::Decoder, message::Message};
 
 /// A message that a sender hands over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,6 +62,18 @@ pub struct Entries {
     pub encoded: Bytes,
     /// Keys and values together: the count that the head of a map says.
     pub count: u32,
+}
+
+impl Entries {
+    /// Whether there is an entry of this name.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        let mut entries = Decoder::new(self.encoded.clone());
+        (0..self.count / 2).any(|_| {
+            let is_name = entries.value().is_ok_and(|key| key.as_str() == Some(name));
+            // Its value.
+            entries.skip().is_ok() && is_name
+        })
+    }
 }
 
 /// A message on its way to a receiver.

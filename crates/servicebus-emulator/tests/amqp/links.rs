@@ -1,9 +1,10 @@
 //! What links are given and refused.
 
+use std::time::{Duration, SystemTime};
+
 use servicebus_emulator::{
     Right, SubscriptionProperties, codec::Value, message::Message, shared_access_token,
 };
-use std::time::{Duration, SystemTime};
 
 use crate::{
     raw::{
@@ -376,16 +377,13 @@ async fn what_is_to_come_later_is_refused() {
     let emulator = start().await;
     let mut peer = Peer::ready(&emulator).await;
     peer.attach_sender(0, 0, "orders").await;
-    for (milliseconds, code_of) in [(1_000, ACCEPTED), (i64::MAX, REJECTED)] {
-        let name = Value::symbol("x-opt-scheduled-enqueue-time");
-        let message = Message {
-            annotations: vec![(name, Value::Timestamp(milliseconds))],
-            body: servicebus_emulator::message::Body::Data(vec![b"body".to_vec().into()]),
-            ..Message::default()
-        };
-        peer.send(0, 0, &message.encode(), false).await;
-        assert_eq!(code(peer.expect(DISPOSITION).await.field(4)), code_of);
-    }
+    let message = Message {
+        annotations: vec![(Value::symbol("x-opt-scheduled-enqueue-time"), Value::Timestamp(i64::MAX))],
+        body: servicebus_emulator::message::Body::Data(vec![b"body".to_vec().into()]),
+        ..Message::default()
+    };
+    peer.send(0, 0, &message.encode(), false).await;
+    assert_eq!(code(peer.expect(DISPOSITION).await.field(4)), REJECTED);
 }
 
 #[tokio::test]

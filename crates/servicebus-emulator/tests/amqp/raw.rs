@@ -362,6 +362,7 @@ impl Peer {
     /// Whether so many bytes come before the end.
     async fn fill(&mut self, len: usize) -> bool {
         while self.input.len() < len {
+            self.input.reserve(64 * 1024);
             match within(self.stream.read_buf(&mut self.input)).await {
                 Ok(0) | Err(_) => return false,
                 Ok(_) => (),

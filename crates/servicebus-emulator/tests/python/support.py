@@ -22,7 +22,11 @@ PATIENCE = 60
 # For what must not come: each passing case pays it.
 SILENCE = 1
 
-LOCK = timedelta(seconds=5)
+# Longer than any case takes.
+LOCK = timedelta(minutes=1)
+
+# For cases that wait for its end; on a busy machine a shorter one may end before what it protects is done.
+SHORT_LOCK = timedelta(seconds=8)
 
 CASES = []
 

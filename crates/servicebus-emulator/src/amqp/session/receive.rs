@@ -20,6 +20,9 @@ use super::{
 /// The message format of a batch, each of whose sections of data is a message.
 const BATCH: u32 = 0x8001_3700;
 
+/// The message annotation by which a sender asks that a message be published later.
+const SCHEDULED: &str = "x-opt-scheduled-enqueue-time";
+
 /// What became of a message of the peer.
 enum Outcome {
     Accepted,
@@ -136,7 +139,7 @@ fn publish(publisher: &Publisher, arrived: Arrived, cx: &Context<'_>) -> Outcome
         Ok(messages) => messages,
         Err(malformed) => return Outcome::Rejected(malformed.into()),
     };
-    if messages.iter().any(Incoming::is_scheduled) {
+    if messages.iter().any(|message| message.annotations.contains(SCHEDULED)) {
         return Outcome::Rejected(Refusal::NotSupported("A scheduled message".to_owned()).into());
     }
     cx.faults.counters().sent(messages.len());

@@ -42,6 +42,11 @@ impl Session {
                     sent = true;
                 }
             }
+            if cx.wire.is_full() {
+                // Perhaps in the middle of a message.
+                self.ready = true;
+                return sent;
+            }
         }
         sent
     }

@@ -2,12 +2,11 @@
 
 import asyncio
 import threading
-from datetime import timedelta
 
 from azure.servicebus import ServiceBusMessage, ServiceBusReceiveMode
 from azure.servicebus import aio
 
-from support import PATIENCE, bodies, body, case, raises, receive, receive_one
+from support import PATIENCE, SHORT_LOCK, bodies, body, case, raises, receive, receive_one
 
 
 @case
@@ -26,7 +25,7 @@ def a_client_opens_links_again_after_it_closed_them(namespace):
 
 @case
 def what_a_closed_receiver_held_comes_again(namespace):
-    with namespace.topic() as topic, namespace.client() as client:
+    with namespace.topic(lock_duration=SHORT_LOCK) as topic, namespace.client() as client:
         namespace.publish(topic, "one", "two")
         with client.get_subscription_receiver(topic, "s") as receiver:
             held = receive(receiver, 2)
@@ -64,7 +63,7 @@ def one_sender_serves_several_topics_of_a_client(namespace):
 
 @case
 def senders_side_by_side_lose_and_mix_nothing(namespace):
-    with namespace.topic(lock_duration=timedelta(minutes=1)) as topic, namespace.client() as client:
+    with namespace.topic() as topic, namespace.client() as client:
         faults = []
 
         def send(name):

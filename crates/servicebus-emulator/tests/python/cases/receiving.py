@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 from azure.servicebus import ServiceBusMessage, ServiceBusReceiveMode
 from azure.servicebus.exceptions import MessageAlreadySettled
 
-from support import PATIENCE, assert_silent, bodies, body, case, raises, receive, receive_one, until
+from support import PATIENCE, SHORT_LOCK, assert_silent, bodies, body, case, raises, receive, receive_one, until
 
 DELETE = ServiceBusReceiveMode.RECEIVE_AND_DELETE
 
@@ -52,7 +52,7 @@ def a_receiver_is_iterated(namespace):
 
 @case
 def prefetched_messages_come_once_and_in_order(namespace):
-    with namespace.topic(lock_duration=timedelta(minutes=1)) as topic, namespace.client() as client:
+    with namespace.topic() as topic, namespace.client() as client:
         with client.get_topic_sender(topic) as sender:
             sender.send_messages([ServiceBusMessage(f"{index}") for index in range(100)])
         with client.get_subscription_receiver(topic, "s", prefetch_count=20) as receiver:
@@ -67,7 +67,7 @@ def prefetched_messages_come_once_and_in_order(namespace):
 
 @case
 def what_was_prefetched_and_not_used_is_not_lost(namespace):
-    with namespace.topic(lock_duration=timedelta(seconds=5)) as topic, namespace.client() as client:
+    with namespace.topic(lock_duration=SHORT_LOCK) as topic, namespace.client() as client:
         with client.get_topic_sender(topic) as sender:
             sender.send_messages([ServiceBusMessage(f"{index}") for index in range(10)])
         with client.get_subscription_receiver(topic, "s", prefetch_count=10) as receiver:
@@ -83,7 +83,7 @@ def what_was_prefetched_and_not_used_is_not_lost(namespace):
 
 @case
 def two_receivers_share_a_subscription(namespace):
-    with namespace.topic(lock_duration=timedelta(minutes=1)) as topic, namespace.client() as client:
+    with namespace.topic() as topic, namespace.client() as client:
         namespace.publish(topic, *(f"{index}" for index in range(20)))
         with client.get_subscription_receiver(topic, "s") as one, client.get_subscription_receiver(topic, "s") as two:
             seen = []
@@ -99,7 +99,7 @@ def two_receivers_share_a_subscription(namespace):
 
 @case
 def an_abandoned_message_may_go_to_the_other_receiver(namespace):
-    with namespace.topic(lock_duration=timedelta(minutes=1)) as topic, namespace.client() as client:
+    with namespace.topic() as topic, namespace.client() as client:
         namespace.publish(topic, "one")
         with client.get_subscription_receiver(topic, "s") as one, client.get_subscription_receiver(topic, "s") as two:
             one.abandon_message(receive_one(one))
@@ -145,7 +145,7 @@ def an_expired_message_is_gone(namespace):
 
 @case
 def a_locked_message_may_be_completed_after_its_time_but_does_not_come_again(namespace):
-    with namespace.topic(lock_duration=timedelta(minutes=1)) as topic, namespace.client() as client:
+    with namespace.topic() as topic, namespace.client() as client:
         for text in ("one", "two"):
             namespace.publish(topic, ServiceBusMessage(text, time_to_live=timedelta(seconds=10)))
         with client.get_subscription_receiver(topic, "s") as receiver:
