@@ -84,8 +84,10 @@ impl Course {
     }
 
     /// Goes on where it stood, over a new link; the topic has ids up to `head` at least.
+    ///
+    /// Where that link may have lost something, the gap is where it stood: all up to `head` would be told as lost otherwise.
     pub(crate) fn go_on(&mut self, epoch: Epoch, head: u64, unbroken: bool) -> Event {
-        opened(epoch, head.max(self.stand), unbroken)
+        opened(epoch, if unbroken { head.max(self.stand) } else { self.stand }, unbroken)
     }
 
     /// Takes a message; one that came before is passed over.
@@ -282,6 +284,16 @@ mod tests {
         course.lost(now + LOCK);
         course.go_on(Epoch(1), 9, true);
         assert_eq!(course.silence(now + 2 * LOCK), 2 * LOCK);
+    }
+
+    #[test]
+    fn what_may_be_lost_is_told_where_it_stood() {
+        let mut course = begun(4);
+        for (unbroken, told) in [(true, 9), (false, 4)] {
+            let event = course.go_on(Epoch(1), 9, unbroken);
+            let Event::Opened { head, unbroken: is_told, .. } = event else { panic!("{event:?}") };
+            assert_eq!((head, is_told), ((Epoch(1), Some(PayloadId(told))), unbroken));
+        }
     }
 
     #[test]

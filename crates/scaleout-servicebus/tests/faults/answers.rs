@@ -169,14 +169,14 @@ fn found(verdict: &Verdict, invariant: Invariant, what: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_that_is_full_takes_messages_again_when_there_is_room() {
-    let scene = Scene::on(servicebus_emulator::Emulator::builder().max_topic_bytes(64 << 10)).await;
+    let scene = Scene::on(servicebus_emulator::Emulator::builder().max_topic_bytes(1 << 20)).await;
     let load = scene.quiet(2).await;
     // Somebody's subscription that nobody receives from.
     let topic = scene.topic(0);
     let properties = SubscriptionProperties::default();
     scene.namespace().create_subscription(&topic, "abandoned", properties).expect("it is new");
     let channel = channel_of_stream(0);
-    let publishes: Vec<_> = (0..12).map(|_| load.publish(0, &channel, 8 << 10)).collect();
+    let publishes: Vec<_> = (0..80).map(|_| load.publish(0, &channel, 16 << 10)).collect();
     let error = trouble(load.bus(0), ErrorKind::Unavailable).await;
     assert!(said(&error).contains("full"), "{}", said(&error));
     scene.namespace().delete_subscription(&topic, "abandoned").expect("it is there");

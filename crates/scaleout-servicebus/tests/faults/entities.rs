@@ -7,7 +7,8 @@ use scaleout_testkit::load::Load;
 use servicebus_emulator::{Emulator, TopicProperties};
 
 use crate::{
-    Scene, broken_links, bus_config, channels, eventually, expect_confirmed, expect_no_gap, said, traffic,
+    Scene, broken_links, bus_config, channel_of_stream, channels, eventually, expect_confirmed,
+    expect_no_gap, said, traffic,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -16,6 +17,11 @@ async fn a_topic_that_is_deleted_is_made_again_and_begins_a_new_history() {
     let load = scene.load(3).await;
     let epochs = || scene.log(StreamIndex(1)).into_iter().map(|held| held.epoch).collect::<BTreeSet<_>>();
     for deleted in 1..3 {
+        // All have something there.
+        for node in 0..3 {
+            let publish = load.publish(node, &channel_of_stream(1), 32);
+            publish.await.expect("it does not panic").expect("it is sent");
+        }
         scene.faults().delete_entity(&scene.topic(1)).expect("it is there");
         eventually("another one is used", async || epochs().len() > deleted).await;
         for node in 0..3 {

@@ -1,15 +1,15 @@
 //! Nodes that may send and listen, and no more: others make what they need.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use scaleout_core::{Backplane, Bus, Error, ErrorKind, Role};
+use scaleout_core::{Bus, Error, ErrorKind, Role};
 use scaleout_servicebus::ServiceBusConfig;
 use scaleout_testkit::load::Load;
 use servicebus_emulator::{Emulator, EmulatorBuilder, Right, SubscriptionProperties, TopicProperties};
 
 use crate::{
     Scene, TOPICS, bus_config, channels, eventually, expect_confirmed, expect_no_gap, said, settings,
-    traffic, trouble,
+    support::node, traffic, trouble,
 };
 
 const EVERYTHING: (&str, &str) = ("owner", "key of the owner");
@@ -47,8 +47,8 @@ async fn prepared(subscriptions: &[&str]) -> Scene {
     scene
 }
 
-async fn refused(node: Arc<dyn Backplane>) -> Error {
-    Bus::builder_from(node).config(bus_config()).connect().await.expect_err("something is missing")
+async fn refused(config: ServiceBusConfig) -> Error {
+    Bus::builder_from(node(config)).config(bus_config()).connect().await.expect_err("something is missing")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,6 +58,8 @@ async fn rights_to_send_and_listen_are_enough_where_entities_are_there() {
     for name in ["a", "b"] {
         let node = load.join(scene.node_of(config(&scene, name)), bus_config()).await;
         load.listen(node, &channels());
+    }
+    for node in 0..2 {
         load.traffic(node, traffic());
     }
     for _ in 0..2 {
@@ -96,7 +98,7 @@ async fn what_is_missing_is_named() {
     create(&scene, 0, &["a"]);
     create(&scene, 1, &[]);
     create(&scene, 2, &["a"]);
-    let error = refused(scene.node_of(config(&scene, "a"))).await;
+    let error = refused(config(&scene, "a")).await;
     assert_eq!(error.kind(), ErrorKind::Config);
     let missing = format!("{}/Subscriptions/a", scene.topic(1));
     assert!(
@@ -106,7 +108,7 @@ async fn what_is_missing_is_named() {
     );
 
     scene.namespace().delete_topic(&scene.topic(1)).expect("it is there");
-    let error = refused(scene.node_of(config(&scene, "a"))).await;
+    let error = refused(config(&scene, "a")).await;
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(
         said(&error).contains(&scene.topic(1)) && said(&error).contains("topic create"),
@@ -115,7 +117,7 @@ async fn what_is_missing_is_named() {
     );
 
     let without = settings(&scene.emulator.connection_string_of("node", "key of nodes"));
-    let error = refused(scene.node_of(without.with_create_entities(false))).await;
+    let error = refused(without.with_create_entities(false)).await;
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(said(&error).contains("subscription is missing"), "{}", said(&error));
     eventually("they are gone", async || scene.faults().figures().connections == 0).await;
@@ -126,7 +128,7 @@ async fn a_right_that_is_missing_is_named() {
     for (has, lacks) in [(Right::Listen, "Send"), (Right::Send, "Listen")] {
         let scene = Scene::on(guarded(&[has])).await;
         (0..TOPICS).for_each(|index| create(&scene, index, &["a"]));
-        let error = refused(scene.node_of(config(&scene, "a"))).await;
+        let error = refused(config(&scene, "a")).await;
         assert_eq!(error.kind(), ErrorKind::Unauthorized);
         assert!(said(&error).contains(&format!("'{lacks}'")), "{}", said(&error));
     }
@@ -142,7 +144,7 @@ async fn a_right_that_is_missing_is_named() {
     bus.close(Duration::from_secs(10)).await;
     // Managing is another right.
     let manages = settings(&scene.emulator.connection_string_of("node", "key of nodes"));
-    let error = refused(scene.node_of(manages)).await;
+    let error = refused(manages).await;
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
     assert!(said(&error).contains("Manage"), "{}", said(&error));
 }

@@ -46,12 +46,15 @@ async fn what_was_sent_while_a_node_was_away_waits_for_it_in_either_way_of_recep
         let scene = Scene::new().await.with(|config| config.with_reception(reception));
         let proxy = TcpProxy::to_port(scene.emulator.amqp_port()).await.expect("a free port");
         let mut load = scene.quiet(1).await;
+        let connections = scene.faults().figures().connections;
         let away =
             load.join(scene.node_of(scene.config.clone().with_amqp_port(proxy.port())), bus_config()).await;
         load.listen(away, &channels());
         proxy.refuse().await;
         proxy.cut_all();
         load.state(away, "degraded", |states| !states.iter().any(scaleout_core::StreamState::is_up)).await;
+        eventually("the service knows it", async || scene.faults().figures().connections == connections)
+            .await;
         scene.say(&load).await;
         proxy.accept().await.expect("its port is free");
         let verdict = scene.settle(load).await;
@@ -77,8 +80,11 @@ async fn a_subscriber_that_does_not_read_delays_nobody() {
     load.pause(slow, true).await;
     let published = load.published();
     eventually("a lot is published", async || load.published() > published + 300).await;
-    // Which does not wait for the one that is paused.
-    load.flows().await;
+    let delivered = load.bus(1).counters().delivered;
+    eventually("the other one of the node reads", async || {
+        load.bus(1).counters().delivered > delivered + 100
+    })
+    .await;
     load.pause(slow, false).await;
     load.flows().await;
     let verdict = scene.settle(load).await;
