@@ -1,7 +1,8 @@
 //! A client loses its node and goes on at another, with the cursor of what it has seen.
 //!
 //! The store is the URL that is given (`redis://127.0.0.1:6379?app=resume`,
-//! `sqlserver://user:password@localhost/database?app=resume`), else it is in this process.
+//! `sqlserver://user:password@localhost/database?app=resume`), or the connection string (`Endpoint=sb://…;App=resume` of Azure
+//! Service Bus), else it is in this process.
 
 use std::time::Duration;
 

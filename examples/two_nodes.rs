@@ -1,7 +1,8 @@
 //! Two nodes over one store: what one publishes, the other receives.
 //!
 //! The store is the URL that is given (`redis://127.0.0.1:6379?app=two-nodes`,
-//! `sqlserver://user:password@localhost/database?app=two-nodes`), else it is in this process.
+//! `sqlserver://user:password@localhost/database?app=two-nodes`), or the connection string (`Endpoint=sb://…;App=two-nodes` of Azure
+//! Service Bus), else it is in this process.
 
 use std::time::Duration;
 

@@ -3,7 +3,6 @@
 use std::{error::Error, io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
-use scaleout::BackplaneConfig;
 use scaleout_examples::chat::{NodeAddress, Options, Settings, serve};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
@@ -26,7 +25,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    let backplane: BackplaneConfig = options.backplane.parse().map_err(|e| format!("--backplane: {e}"))?;
+    let backplane = options.backplane_config().map_err(|e| format!("--backplane: {e}"))?;
     if options.nodes.len() == 1 && !backplane.reaches_other_processes() {
         tracing::warn!("one node over memory: it reaches nobody else; give more than one --node");
     }

@@ -50,6 +50,20 @@ impl ServiceBusBackplane {
         self.node().entities.subscription()
     }
 
+    /// Deletes the topics of the app, whatever their number, with all subscriptions and messages; gives how many there were.
+    ///
+    /// For the end of an app, or before its `topic_count` changes. Nodes that still run create them again.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config) with `create_entities = false`, [`Unauthorized`](ErrorKind::Unauthorized) without the
+    /// right Manage, and others as of sends.
+    ///
+    /// # Cancel safety
+    /// Some may have been deleted.
+    pub async fn delete_topics(&self) -> Result<usize, Error> {
+        self.node().unless_closed(self.node().entities.delete_topics()).await
+    }
+
     fn node(&self) -> &Arc<Node> {
         &self.owner.0
     }

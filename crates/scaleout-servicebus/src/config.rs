@@ -13,6 +13,8 @@ use std::{fmt, num::NonZeroU16, str::FromStr, time::Duration};
 use scaleout_core::{AppName, Error, ErrorKind, provider::settings::is_host};
 
 pub(crate) use self::endpoints::ManagementUrl;
+#[cfg(feature = "entra")]
+pub(crate) use self::tls::tls_of;
 use crate::token::Credential;
 
 /// The settings of a Service Bus backplane.
@@ -72,6 +74,8 @@ pub struct ServiceBusConfig {
     /// An IPv6 address, which only an emulator has, is written without brackets.
     pub host: String,
     /// The port for messages. Defaults to none: 5671, 443 by WebSocket, and 5672 of the development emulator.
+    ///
+    /// It has no meaning with [`Protocol::Rest`].
     pub amqp_port: Option<u16>,
     /// Where entities are created and looked up, as a URL without a path. Defaults to none: `https://` and `host`, or
     /// port 5300 of the development emulator by `http://`.
@@ -194,8 +198,15 @@ pub enum Protocol {
     #[default]
     Amqp,
     /// AMQP 1.0 in a WebSocket, port 443, for networks that let nothing else out. Needs the feature `websocket`.
+    ///
+    /// The rest is as with AMQP: the same order, guarantees and cost.
     WebSocket,
-    /// One HTTPS request for each message. Needs the feature `rest`.
+    /// HTTPS requests to `management_endpoint`, one after the other. Needs the feature `rest`.
+    ///
+    /// A message is one request to send and two to receive, and a waiting one for each topic meanwhile, which is made
+    /// again after half of `idle_timeout`. Since no link tells that a topic was deleted, a node with `create_entities` asks
+    /// after each send whether it is the same one still, which counts as ten operations. Nodes that use AMQP and nodes
+    /// that use REST understand each other. Payloads have at most 1 MiB.
     Rest,
 }
 
@@ -396,12 +407,16 @@ impl ServiceBusConfig {
             tls::ca_problems(pem, refuse);
         }
         refuse(
-            self.protocol == Protocol::WebSocket,
+            !cfg!(feature = "websocket") && self.protocol == Protocol::WebSocket,
             "protocol is websocket, and scaleout-servicebus was built without its feature `websocket`",
         );
         refuse(
-            self.protocol == Protocol::Rest,
+            !cfg!(feature = "rest") && self.protocol == Protocol::Rest,
             "protocol is rest, and scaleout-servicebus was built without its feature `rest`",
+        );
+        refuse(
+            self.protocol == Protocol::Rest && self.max_payload_bytes > MAX_REST_PAYLOAD_BYTES,
+            "max_payload_bytes is above 1 MiB, and protocol=rest carries no more",
         );
     }
 
@@ -580,6 +595,9 @@ const MAX_TOPICS: u16 = 64;
 
 /// What a topic of the tier Premium can be set to take.
 const MAX_PAYLOAD_BYTES: usize = 100 << 20;
+
+/// Larger messages are for AMQP only.
+const MAX_REST_PAYLOAD_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests;

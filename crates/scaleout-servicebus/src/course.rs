@@ -84,8 +84,8 @@ impl Course {
     }
 
     /// Goes on where it stood, over a new link; the topic has ids up to `head` at least.
-    pub(crate) fn go_on(&mut self, epoch: Epoch, head: u64) -> Event {
-        opened(epoch, head.max(self.stand), true)
+    pub(crate) fn go_on(&mut self, epoch: Epoch, head: u64, unbroken: bool) -> Event {
+        opened(epoch, head.max(self.stand), unbroken)
     }
 
     /// Takes a message; one that came before is passed over.
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(course.silence(now + LOCK), Duration::ZERO);
         course.heard(now);
         course.lost(now + LOCK);
-        course.go_on(Epoch(1), 9);
+        course.go_on(Epoch(1), 9, true);
         assert_eq!(course.silence(now + 2 * LOCK), 2 * LOCK);
     }
 

@@ -152,6 +152,28 @@ impl Entities {
         self.retried(&doing, || management.delete_subscription(topic, name)).await.map(drop)
     }
 
+    /// Deletes the app's topics, however many there are; gives how many there were.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config) with `create_entities = false`; others as of requests.
+    ///
+    /// # Cancel safety
+    /// Some may have been deleted; the next call deletes the others.
+    pub(crate) async fn delete_topics(&self) -> Result<usize, Error> {
+        let Some(management) = &self.management else {
+            let problem = "topics are created and deleted by somebody else with create_entities=false";
+            return Err(Error::new(ErrorKind::Config, problem));
+        };
+        let prefix = names::topic_prefix(&self.config);
+        let mut deleted = 0;
+        for index in self.indices(management).await? {
+            let topic = format!("{prefix}{index}");
+            let doing = format!("deleting topic {topic}");
+            deleted += usize::from(self.retried(&doing, || management.delete_topic(&topic)).await?);
+        }
+        Ok(deleted)
+    }
+
     /// The name of the stream's topic; empty where there is no such stream.
     pub(crate) fn topic(&self, stream: StreamIndex) -> &str {
         self.topics.get(stream.index()).map_or("", |topic| topic.name.as_str())

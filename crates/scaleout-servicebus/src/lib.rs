@@ -4,6 +4,8 @@ mod backplane;
 mod config;
 mod course;
 mod entities;
+#[cfg(feature = "entra")]
+mod entra;
 mod error;
 mod management;
 mod node;
@@ -17,5 +19,7 @@ mod wire;
 
 pub use backplane::ServiceBusBackplane;
 pub use config::{Protocol, Reception, ServiceBusConfig};
+#[cfg(feature = "entra")]
+pub use entra::EntraToken;
 pub use scaleout_core::provider::Secret;
 pub use token::{AccessToken, Credential, TokenProvider};

@@ -1,8 +1,8 @@
 //! Requests about topics and subscriptions: ATOM over HTTPS, each call one request.
 
 mod atom;
-mod http;
-mod status;
+pub(crate) mod http;
+pub(crate) mod status;
 mod subscriptions;
 mod time;
 mod topics;
@@ -111,7 +111,6 @@ impl Management {
     }
 
     /// Deletes a topic with its subscriptions; `false` if there was none.
-    #[cfg(test)]
     pub(crate) async fn delete_topic(&self, name: &str) -> Result<bool, Failure> {
         self.delete(&path([name]), &format!("topic {name}")).await
     }

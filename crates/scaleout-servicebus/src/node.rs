@@ -10,7 +10,7 @@ use crate::{
     entities::Entities,
     sender::Sends,
     token::Tokens,
-    wire::{Wire, amqp::Amqp},
+    wire::{self, Wire},
 };
 
 /// A node's part of a backplane.
@@ -46,7 +46,7 @@ impl Node {
         let config = Arc::new(config);
         let tokens = Arc::new(Tokens::new(&config));
         let entities = Entities::new(Arc::clone(&config), Arc::clone(&tokens))?;
-        let wire: Box<dyn Wire> = Box::new(Amqp::new(Arc::clone(&config), tokens)?);
+        let wire = wire::new(&config, tokens)?;
         Ok(Arc::new(Self {
             lanes: (0..config.topic_count.get()).map(|_| Lane::default()).collect(),
             config,

@@ -125,15 +125,16 @@ impl Reader {
         }
         let is_fresh = !self.course.has_begun()
             || self.course.position().is_some_and(|(known, _)| known != epoch)
-            || self.subscription.as_ref().is_some_and(|subscription| subscription.is_new)
-            || self.may_have_lost();
+            || self.subscription.as_ref().is_some_and(|subscription| subscription.is_new);
+        // What else waits in the same subscription comes all the same.
+        let unbroken = !self.may_have_lost();
         let head = self.head(epoch, is_fresh).await?;
         let opened = match is_fresh {
             true => {
                 let unbroken = !self.course.has_begun();
                 self.course.begin(epoch, head, unbroken)
             }
-            false => self.course.go_on(epoch, head),
+            false => self.course.go_on(epoch, head, unbroken),
         };
         self.course.heard(Instant::now());
         if let Some(subscription) = &mut self.subscription {
@@ -179,6 +180,8 @@ impl Reader {
             Error::new(ErrorKind::Unavailable, "a topic was deleted while this node subscribed to it")
         })?;
         subscription.epoch = Some(epoch);
+        // Whoever sends need not ask again.
+        node.lane(self.stream).saw_epoch(epoch);
         Ok((subscription.name.clone(), epoch))
     }
 
@@ -200,6 +203,7 @@ impl Reader {
                 return Ok(self.course.last());
             }
             let Some(inlet) = &mut self.inlet else { return Err(closed_link()) };
+            let by = latest.map(|latest: Instant| latest.min(Instant::now() + limit));
             let received = tokio::select! {
                 biased;
                 appended = &mut append, if !is_appended => {
@@ -211,7 +215,7 @@ impl Reader {
                     latest = Some(Instant::now() + BACKLOG * limit);
                     continue;
                 }
-                received = returns_by(latest.map(|latest: Instant| latest.min(Instant::now() + limit)), inlet.receive(ROOM)) => received,
+                received = returns_by(by, inlet.receive(ROOM)) => received,
             };
             let received = match received {
                 Ok(Ok(received)) => received,

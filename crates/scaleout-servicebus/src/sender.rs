@@ -163,6 +163,11 @@ impl Task {
             match self.send(message).await {
                 Ok(Answer::Accepted) => {
                     self.busy = Busy::default();
+                    if !self.is_still(epoch).await? {
+                        // It may be in another topic, which is why it is not confirmed.
+                        self.outlet = None;
+                        continue;
+                    }
                     if let What::Frame(frame, _) = what {
                         self.sent.confirm(*frame, epoch);
                     }
@@ -209,6 +214,14 @@ impl Task {
             self.outlet = None;
         }
         self.outlet.is_some()
+    }
+
+    /// Whether the topic is still the one of `epoch`, which is asked for where no link tells its end.
+    async fn is_still(&mut self, epoch: Epoch) -> Result<bool, Error> {
+        if self.outlet.as_ref().is_none_or(|(outlet, _)| outlet.is_bound()) {
+            return Ok(true);
+        }
+        Ok(self.node.entities.epoch(self.stream).await? == Some(epoch))
     }
 
     /// Sees to a link to the topic; the epoch is that of the topic it leads to.
@@ -268,7 +281,7 @@ impl Task {
         let limit = self.node.config.operation_timeout;
         let sent = timeout(limit, outlet.send(message)).await;
         match sent {
-            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(failure)) => {
                 self.outlet = None;
                 Err(failure)

@@ -1,14 +1,35 @@
 //! The seam to Service Bus: messages out, messages in, whatever protocol carries them.
 
-pub(crate) mod amqp;
+mod amqp;
 mod cut;
+#[cfg(feature = "rest")]
+mod rest;
+#[cfg(feature = "websocket")]
+mod websocket;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use scaleout_core::Error;
 
-use crate::{config::Reception, error::Failure};
+use crate::{
+    config::{Reception, ServiceBusConfig},
+    error::Failure,
+    token::Tokens,
+};
+
+/// The way to the namespace that `config` says. It connects to nothing.
+///
+/// # Errors
+/// [`Config`](scaleout_core::ErrorKind::Config) where TLS cannot be set up.
+pub(crate) fn new(config: &Arc<ServiceBusConfig>, tokens: Arc<Tokens>) -> Result<Box<dyn Wire>, Error> {
+    #[cfg(feature = "rest")]
+    if config.protocol == crate::config::Protocol::Rest {
+        return Ok(Box::new(rest::Rest::new(config, tokens)?));
+    }
+    Ok(Box::new(amqp::Amqp::new(Arc::clone(config), tokens)?))
+}
 
 /// A way to the namespace, shared by all links of a node.
 pub(crate) trait Wire: fmt::Debug + Send + Sync {
@@ -31,6 +52,10 @@ pub(crate) trait Wire: fmt::Debug + Send + Sync {
 pub(crate) trait Outlet: fmt::Debug + Send {
     /// The largest message it takes, in bytes, with all properties; `None` where nothing says so.
     fn max_message_bytes(&self) -> Option<u64>;
+
+    /// Whether it leads to the topic that it was opened to for as long as it lives. Else that topic may be deleted, and
+    /// another one of its name be there instead, without anybody being told.
+    fn is_bound(&self) -> bool;
 
     /// Sends one message, and waits for what the service answers.
     ///

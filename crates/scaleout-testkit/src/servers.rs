@@ -23,9 +23,12 @@ mod ports;
 #[cfg(feature = "redis-server")]
 mod process;
 mod proxy;
+mod python;
 #[cfg(feature = "redis-server")]
 mod redis;
 mod resp;
+mod servicebus;
+mod skip;
 mod sqlserver;
 mod tds;
 
@@ -39,6 +42,8 @@ pub use self::redis::{
 pub use self::{
     ca::TestCa,
     proxy::{Fate, TcpProxy},
+    python::PythonScripts,
+    servicebus::servicebus_settings,
     sqlserver::sqlserver_settings,
 };
 

@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr, sync::Arc};
 use scaleout_core::{AppName, Backplane, Bus, BusBuilder, BusConfig, Error, ErrorKind, MemoryStore};
 #[cfg(feature = "redis")]
 use scaleout_redis::{RedisBackplane, RedisConfig};
+#[cfg(feature = "servicebus")]
+use scaleout_servicebus::{ServiceBusBackplane, ServiceBusConfig};
 #[cfg(feature = "sqlserver")]
 use scaleout_sqlserver::{SqlServerBackplane, SqlServerConfig};
 
@@ -27,14 +29,17 @@ use crate::url;
 /// | `redis+sentinel://host,host/master?app=chat` | `redis` | the master that sentinels know; `rediss+sentinel` by TLS |
 /// | `redis+cluster://host,host?app=chat` | `redis` | a Cluster; `rediss+cluster` by TLS |
 /// | `sqlserver://user:password@host/database?app=chat` | `sqlserver` | SQL Server or Azure SQL, by TLS; `mssql` is the same |
+/// | `servicebus://policy:key@host?app=chat` | `servicebus` | topics of Azure Service Bus, by TLS |
+/// | `servicebus+emulator://policy:key@host?app=chat` | `servicebus` | an emulator of it, without TLS |
 ///
 /// `app` is the namespace of the application in the store. It is required where others may share the store, and may be
 /// given to `memory:`, where a name means another store for each app. A name is 1 to 64 of `A-Z`, `a-z`, `0-9`,
-/// `_`, `.` and `-`. `RedisConfig` and `SqlServerConfig` list the further options of their URLs, which are named as their
-/// fields.
+/// `_`, `.` and `-`. `RedisConfig`, `SqlServerConfig` and `ServiceBusConfig` list the further options of their URLs, which
+/// are named as their fields.
 ///
-/// A connection string of ADO.NET, `Server=host;Database=…;User ID=…;Password=…;App=chat`, is taken as well: it is
-/// known by its `Server`, or a synonym of it. The form of StackExchange.Redis, `host:6380,ssl=true,…`, cannot be told
+/// Connection strings are taken as well: one of ADO.NET, `Server=host;Database=…;User ID=…;Password=…;App=chat`, is known
+/// by its `Server`, or a synonym of it; one of Service Bus, `Endpoint=sb://host;SharedAccessKeyName=…;SharedAccessKey=…;`
+/// `App=chat`, by its `Endpoint`. The form of StackExchange.Redis, `host:6380,ssl=true,…`, cannot be told
 /// from a name and is not; `RedisConfig` reads it.
 ///
 /// # Examples
@@ -62,11 +67,24 @@ enum Kind {
     Memory(MemoryStore),
     #[cfg(feature = "redis")]
     Redis(Box<RedisConfig>),
+    #[cfg(feature = "servicebus")]
+    ServiceBus(Box<ServiceBusConfig>),
     #[cfg(feature = "sqlserver")]
     SqlServer(Box<SqlServerConfig>),
 }
 
 impl BackplaneConfig {
+    /// Reads what [`parse`](str::parse) reads; where it names no app, it is for this one.
+    ///
+    /// For applications that have the namespace elsewhere than in `text`, such as in an option of their own. An app that
+    /// `text` names stays: [`bus`](Self::bus) refuses it where [`BusConfig::app`] is another.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config), as of `parse`.
+    pub fn parse_for(app: &AppName, text: &str) -> Result<Self, Error> {
+        url::parse(&url::with_app(text, app))
+    }
+
     /// The namespace of the application, where the URL or the settings of the provider name it.
     #[must_use]
     pub fn app(&self) -> Option<&AppName> {
@@ -90,6 +108,10 @@ impl BackplaneConfig {
             Kind::Memory(store) => Ok(Arc::new(store.backplane())),
             #[cfg(feature = "redis")]
             Kind::Redis(config) => Ok(Arc::new(RedisBackplane::new(RedisConfig::clone(config))?)),
+            #[cfg(feature = "servicebus")]
+            Kind::ServiceBus(config) => {
+                Ok(Arc::new(ServiceBusBackplane::new(ServiceBusConfig::clone(config))?))
+            }
             #[cfg(feature = "sqlserver")]
             Kind::SqlServer(config) => Ok(Arc::new(SqlServerBackplane::new(SqlServerConfig::clone(config))?)),
         }
@@ -126,7 +148,7 @@ impl BackplaneConfig {
 impl FromStr for BackplaneConfig {
     type Err = Error;
 
-    /// Reads a [URL](BackplaneConfig#urls), or a connection string of ADO.NET.
+    /// Reads a [URL](BackplaneConfig#urls), or a connection string of ADO.NET or of Service Bus.
     ///
     /// # Errors
     /// [`Config`](ErrorKind::Config). It says what is wrong, and for a scheme that is not compiled in which feature to
@@ -151,6 +173,14 @@ impl From<RedisConfig> for BackplaneConfig {
     }
 }
 
+/// A store on Azure Service Bus (feature `servicebus`).
+#[cfg(feature = "servicebus")]
+impl From<ServiceBusConfig> for BackplaneConfig {
+    fn from(config: ServiceBusConfig) -> Self {
+        Self { app: Some(config.app.clone()), kind: Kind::ServiceBus(Box::new(config)) }
+    }
+}
+
 /// A store on SQL Server (feature `sqlserver`).
 #[cfg(feature = "sqlserver")]
 impl From<SqlServerConfig> for BackplaneConfig {
@@ -167,6 +197,8 @@ impl fmt::Debug for BackplaneConfig {
             Kind::Memory(store) => debug.field("memory", store),
             #[cfg(feature = "redis")]
             Kind::Redis(config) => debug.field("redis", config),
+            #[cfg(feature = "servicebus")]
+            Kind::ServiceBus(config) => debug.field("servicebus", config),
             #[cfg(feature = "sqlserver")]
             Kind::SqlServer(config) => debug.field("sqlserver", config),
         };

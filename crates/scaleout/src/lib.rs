@@ -14,6 +14,11 @@ pub use scaleout_core::*;
 #[doc(inline)]
 pub use scaleout_redis as redis;
 
+/// The backplane on Azure Service Bus, and its settings (feature `servicebus`).
+#[cfg(feature = "servicebus")]
+#[doc(inline)]
+pub use scaleout_servicebus as servicebus;
+
 /// The backplane on SQL Server, and its settings (feature `sqlserver`).
 #[cfg(feature = "sqlserver")]
 #[doc(inline)]

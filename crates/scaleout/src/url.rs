@@ -1,6 +1,6 @@
 //! Which provider a URL is for.
 
-use scaleout_core::{Error, ErrorKind};
+use scaleout_core::{AppName, Error, ErrorKind};
 
 use crate::{BackplaneConfig, memory};
 
@@ -12,14 +12,31 @@ pub(crate) fn parse(url: &str) -> Result<BackplaneConfig, Error> {
     if is_ado(url) || is_jdbc(url) {
         return SQLSERVER.read(url);
     }
+    if is_servicebus(url) {
+        return SERVICEBUS.read(url);
+    }
     let Some(scheme) = scheme_of(url) else {
-        return Err(refused(format!("it has no scheme; {} ({NOT_DOTNET})", compiled_in())));
+        return Err(refused(format!("it has no scheme; {} ({NO_URL})", compiled_in())));
     };
     // `redis+sentinel` is of the same family; the provider knows which of them there are.
     let family = scheme.split('+').next().unwrap_or_default();
     match PROVIDERS.iter().find(|provider| is_any_of(provider.families, family)) {
         Some(provider) => provider.read(url),
         None => Err(refused(format!("there is no backplane for {scheme}://; {}", compiled_in()))),
+    }
+}
+
+/// `text` for `app`, unless it names one already.
+pub(crate) fn with_app(text: &str, app: &AppName) -> String {
+    let text = text.trim();
+    if is_ado(text) || is_servicebus(text) {
+        let text = text.trim_end_matches(';');
+        return if has_part(text, &["app"]) { text.to_owned() } else { format!("{text};App={app}") };
+    }
+    match text.split_once('?') {
+        Some((_, query)) if query.split('&').any(|pair| pair.starts_with("app=")) => text.to_owned(),
+        Some(_) => format!("{text}&app={app}"),
+        None => format!("{text}?app={app}"),
     }
 }
 
@@ -76,16 +93,26 @@ fn scheme_of(url: &str) -> Option<&str> {
     is_scheme.then_some(scheme)
 }
 
-/// Whether it is a connection string of ADO.NET: parts between `;` that begin with `name=`, of which one is the server.
+/// Whether it is a connection string of ADO.NET: one of its parts is the server.
 ///
-/// Other forms begin with a scheme or a host, so that no plain name stands before their first `=`. A part of a quoted
-/// value may be taken for the server; the string is of that form all the same.
+/// A part of a quoted value may be taken for the server; the string is of that form all the same.
 fn is_ado(text: &str) -> bool {
+    has_part(text, &["server", "datasource", "address", "addr", "networkaddress"])
+}
+
+/// Whether it is a connection string of Service Bus, where nothing is quoted: one of its parts is the endpoint.
+fn is_servicebus(text: &str) -> bool {
+    has_part(text, &["endpoint"])
+}
+
+/// Whether `text` is a connection string, parts between `;` that begin with `name=`, and has one of these `names`.
+///
+/// Other forms begin with a scheme or a host, so that no plain name stands before their first `=`.
+fn has_part(text: &str, names: &[&str]) -> bool {
     let name = |part: &str| -> Option<String> { Some(part.split_once('=')?.0.split_whitespace().collect()) };
     let is_plain = |name: String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let servers = ["server", "datasource", "address", "addr", "networkaddress"];
     name(text.trim_start_matches(';')).is_some_and(is_plain)
-        && text.split(';').filter_map(name).any(|name| is_any_of(&servers, &name))
+        && text.split(';').filter_map(name).any(|name| is_any_of(names, &name))
 }
 
 /// Whether it is a URL of Java, which the provider answers with the form that it reads.
@@ -101,7 +128,7 @@ fn refused(problem: String) -> Error {
     Error::new(ErrorKind::Config, format!("backplane URL: {problem}"))
 }
 
-const PROVIDERS: [Provider; 2] = [REDIS, SQLSERVER];
+const PROVIDERS: [Provider; 3] = [REDIS, SQLSERVER, SERVICEBUS];
 
 const REDIS: Provider = Provider {
     feature: "redis",
@@ -123,5 +150,15 @@ const SQLSERVER: Provider = Provider {
     read: None,
 };
 
-const NOT_DOTNET: &str = "the form `host:6380,ssl=true,…` is no URL: RedisConfig reads it, and BackplaneConfig::from takes that; \
-     a connection string of ADO.NET is known by its `Server=`";
+const SERVICEBUS: Provider = Provider {
+    feature: "servicebus",
+    families: &["servicebus"],
+    schemes: "servicebus://, servicebus+emulator://",
+    #[cfg(feature = "servicebus")]
+    read: Some(|settings| settings.parse::<scaleout_servicebus::ServiceBusConfig>().map(Into::into)),
+    #[cfg(not(feature = "servicebus"))]
+    read: None,
+};
+
+const NO_URL: &str = "the form `host:6380,ssl=true,…` is no URL: RedisConfig reads it, and BackplaneConfig::from takes that; \
+     a connection string of ADO.NET is known by its `Server=`, one of Service Bus by its `Endpoint=sb://`";

@@ -6,7 +6,7 @@ mod schedule;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 pub(crate) use self::orders::{Connection, Event};
@@ -41,8 +41,17 @@ struct State {
     lost_sends: usize,
     held_sends: usize,
     /// What is on its way, until it is told to arrive.
-    held: Vec<(String, Vec<Incoming>)>,
+    held: Vec<Held>,
     cut_deliveries: usize,
+}
+
+/// Messages on their way to a topic.
+#[derive(Debug)]
+struct Held {
+    topic: String,
+    /// `None`: there is no such topic.
+    created_at: Option<SystemTime>,
+    messages: Vec<Incoming>,
 }
 
 /// Which sends are turned away.
@@ -145,13 +154,21 @@ impl Faults {
         self.state().held_sends = count;
     }
 
+    /// How many sends are [held](Self::hold_sends).
+    pub fn held_sends(&self) -> usize {
+        self.state().held.len()
+    }
+
     /// Lets what was [held](Self::hold_sends) arrive; gives how many sends that were.
     pub fn release_sends(&self) -> usize {
         let held = std::mem::take(&mut self.state().held);
         let count = held.len();
-        for (topic, messages) in held {
-            // Nobody waits for the answer.
-            let _ = self.namespace.publish(&topic, messages);
+        for Held { topic, created_at, messages } in held {
+            // What was on its way to a topic does not come to another one of that name.
+            if self.created_at(&topic) == created_at {
+                // Nobody waits for the answer.
+                let _ = self.namespace.publish(&topic, messages);
+            }
         }
         count
     }
@@ -262,7 +279,8 @@ impl Faults {
 
     /// Keeps messages on their way.
     pub(crate) fn hold(&self, topic: &str, messages: Vec<Incoming>) {
-        self.state().held.push((topic.to_owned(), messages));
+        let created_at = self.created_at(topic);
+        self.state().held.push(Held { topic: topic.to_owned(), created_at, messages });
     }
 
     /// Whether the connection is to be broken after the delivery that is made now.
@@ -278,7 +296,14 @@ impl Faults {
         self.state().delay
     }
 
+    fn created_at(&self, topic: &str) -> Option<SystemTime> {
+        self.namespace.topic(topic).map(|topic| topic.times.created_at)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

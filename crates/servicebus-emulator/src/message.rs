@@ -469,3 +469,6 @@ impl Fields {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

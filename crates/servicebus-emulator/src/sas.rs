@@ -168,7 +168,7 @@ impl Guard {
         hmac::verify(key, signed_text(resource, expiry).as_bytes(), &signature).map_err(|_| refused())?;
         let seconds = expiry.parse().map_err(|_| malformed())?;
         let expires = UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).ok_or_else(malformed)?;
-        Ok((*rights, path_of(&decode(resource)).to_lowercase(), expires))
+        Ok((*rights, scope_of(&decode(resource)), expires))
     }
 
     fn remember(&mut self, token: &str, expires: SystemTime, now: SystemTime) {
@@ -182,6 +182,14 @@ impl Guard {
             self.seen.insert(token.to_owned(), expires);
         }
     }
+}
+
+/// The path of a token's resource, in lower case. It begins with the host even where it has no scheme, and some SDKs sign
+/// the whole address of a request, with its query.
+fn scope_of(resource: &str) -> String {
+    let resource = resource.split_once('?').map_or(resource, |(resource, _)| resource);
+    let resource = resource.split_once("://").map_or(resource, |(_, rest)| rest);
+    resource.split_once('/').map_or("", |(_, path)| path).trim_matches('/').to_lowercase()
 }
 
 /// Whether what holds for `scope` holds for `path`, both in lower case.
@@ -249,6 +257,9 @@ mod tests {
         let now = SystemTime::now();
         let whole = token("sb://host:5671/", "root", "c2VjcmV0");
         assert!(guard.authorize(&whole, "amqps://elsewhere/orders/Subscriptions/a", now).is_ok());
+        for form in ["host:5300", "https://host:5300/orders?api-version=2021-05"] {
+            assert!(guard.authorize(&token(form, "root", "c2VjcmV0"), "orders", now).is_ok(), "{form}");
+        }
         let one = token("sb://host/Orders", "root", "c2VjcmV0");
         let claim = guard.authorize(&one, "orders/Subscriptions/a", now).expect("within the scope");
         assert!(claim.allows(Right::Listen, "ORDERS/subscriptions/A/$management"));

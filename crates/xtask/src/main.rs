@@ -3,6 +3,7 @@
 mod check;
 mod docs;
 mod scriptdom;
+mod servicebus_sdk;
 mod setup;
 mod steps;
 mod tds_client;

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crate::{
-    scriptdom,
+    scriptdom, servicebus_sdk,
     steps::{Shell, Step},
     workspace::Workspace,
 };
@@ -15,6 +15,7 @@ use crate::{
 pub(crate) fn steps(workspace: &Workspace) -> Vec<Step> {
     let mut steps = redis_server();
     steps.extend(scriptdom::setup(workspace));
+    steps.extend(servicebus_sdk::setup(workspace));
     steps
 }
 

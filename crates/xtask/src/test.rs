@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    scriptdom, setup,
+    scriptdom, servicebus_sdk, setup,
     steps::{Shell, Step, run_all},
     tds_client,
     workspace::Workspace,
@@ -30,7 +30,8 @@ pub(crate) struct Options {
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let mut steps = setup::steps(workspace);
-    steps.push(Step::run("tests", scriptdom::with_program(tests(options), workspace)));
+    let tests = servicebus_sdk::with_program(scriptdom::with_program(tests(options), workspace), workspace);
+    steps.push(Step::run("tests", tests));
     // They are of no package of this workspace.
     if !options.fast && options.packages.is_empty() && options.args.is_empty() {
         steps.push(tds_client::tests(workspace)?);

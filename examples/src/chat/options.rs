@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use clap::Parser;
-use scaleout::{AppName, BusConfig};
+use scaleout::{AppName, BackplaneConfig, BusConfig, Error};
 use tracing_subscriber::filter::LevelFilter;
 
 /// A chat on many nodes, to show what scaleout does.
@@ -21,13 +21,14 @@ pub struct Options {
     #[arg(long = "peer", value_name = "HOST:PORT")]
     pub peers: Vec<String>,
 
-    /// The store that connects the nodes: redis://127.0.0.1:6379?app=chat for instance, or
-    /// sqlserver://user:password@localhost/database?app=chat. `memory:` reaches the nodes of this process only.
+    /// The store that connects the nodes: redis://127.0.0.1:6379?app=chat for instance,
+    /// sqlserver://user:password@localhost/database?app=chat, or a connection string of Azure Service Bus with App=chat.
+    /// `memory:` reaches the nodes of this process only.
     // A string, since clap would show what it cannot parse, password and all.
     #[arg(long, value_name = "URL", default_value = "memory:")]
     pub backplane: String,
 
-    /// The application's namespace in the store: 1 to 31 of a-z, 0-9 and '-'. Not needed where the URL says it.
+    /// The application's namespace in the store: 1 to 31 of a-z, 0-9 and '-'. Not needed where --backplane says it.
     #[arg(long, value_name = "NAME")]
     pub app: Option<AppName>,
 
@@ -45,6 +46,17 @@ pub struct Options {
 }
 
 impl Options {
+    /// Where the nodes meet.
+    ///
+    /// # Errors
+    /// Where no provider can read it, or it needs an app and neither says one.
+    pub fn backplane_config(&self) -> Result<BackplaneConfig, Error> {
+        match &self.app {
+            Some(app) => BackplaneConfig::parse_for(app, &self.backplane),
+            None => self.backplane.parse(),
+        }
+    }
+
     /// The settings of each node's bus.
     #[must_use]
     pub fn bus_config(&self) -> BusConfig {
@@ -87,5 +99,19 @@ mod tests {
         assert_eq!((config.app.as_str(), config.degraded_grace), ("team-1", Duration::from_secs(1)));
         assert!(!format!("{options:?}").contains("hunter2"));
         assert!(Options::try_parse_from(["chat", "--app", "Not an app"]).is_err());
+    }
+
+    #[test]
+    fn the_app_of_the_options_is_that_of_the_backplane_unless_it_has_one() {
+        let string = "Endpoint=sb://localhost;SharedAccessKeyName=ada;SharedAccessKey=hunter2;UseDevelopmentEmulator=true";
+        for (backplane, expected) in
+            [(string, "team-1"), ("redis://localhost", "team-1"), ("redis://localhost?app=chat", "chat")]
+        {
+            let options = Options::parse_from(["chat", "--app", "team-1", "--backplane", backplane]);
+            let config = options.backplane_config().expect(backplane);
+            assert_eq!(config.app().map(AppName::as_str), Some(expected), "{backplane}");
+        }
+        let nameless = Options::parse_from(["chat", "--backplane", string]).backplane_config().unwrap_err();
+        assert!(nameless.to_string().contains("app is missing"), "{nameless}");
     }
 }

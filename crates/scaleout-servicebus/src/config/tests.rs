@@ -52,7 +52,6 @@ fn check_names_every_problem_at_once() {
         .with_amqp_port(0)
         .with_management_endpoint("http://example.com")
         .with_ca("no PEM")
-        .with_protocol(Protocol::Rest)
         .with_topic_prefix("-a")
         .with_topic_count(NonZeroU16::new(65).unwrap())
         .with_subscription("a b")
@@ -81,7 +80,6 @@ fn check_names_every_problem_at_once() {
         "amqp_port",
         "management_endpoint is http://",
         "ca holds no certificate",
-        "protocol is rest",
         "topic_prefix",
         "topic_count is above 64",
         "subscription is not 1 to 50",
@@ -262,7 +260,6 @@ fn what_is_wrong_in_a_connection_string_is_named() {
         (&format!("{login};TopicCount=many"), "topic_count is not a whole number"),
         (&format!("{login};UseDevelopmentEmulator=perhaps"), "development_emulator is neither"),
         (&format!("{login};TransportType=NetMessaging"), "TransportType"),
-        (&format!("{login};TransportType=AmqpWebSockets"), "websocket"),
         (&format!("{login};Authentication=ManagedIdentity"), "parse_with"),
         (&format!("{login};RuntimePort=1"), "Windows Server"),
         (&format!("{login};nonsense"), "name=value"),
@@ -274,6 +271,24 @@ fn what_is_wrong_in_a_connection_string_is_named() {
     ] {
         let problem = refusal(text);
         assert!(problem.contains(told) && !problem.contains("hunter2"), "{text}: {problem}");
+    }
+}
+
+#[test]
+fn a_protocol_is_there_with_its_feature() {
+    let login = "Endpoint=sb://h;SharedAccessKeyName=n;SharedAccessKey=hunter2;App=chat";
+    for (option, protocol, is_there) in [
+        ("TransportType=AmqpWebSockets", Protocol::WebSocket, cfg!(feature = "websocket")),
+        ("Protocol=websocket", Protocol::WebSocket, cfg!(feature = "websocket")),
+        ("Protocol=rest", Protocol::Rest, cfg!(feature = "rest")),
+    ] {
+        let text = format!("{login};{option}");
+        match text.parse::<ServiceBusConfig>() {
+            Ok(config) => assert!(is_there && config.protocol == protocol, "{option}"),
+            Err(error) => {
+                assert!(!is_there && error.to_string().contains("built without its feature"), "{error}");
+            }
+        }
     }
 }
 

@@ -12,33 +12,42 @@ use scaleout_core::{Error, ErrorKind};
 use crate::config::ServiceBusConfig;
 
 impl ServiceBusConfig {
-    /// What TLS connections are made with: rustls with ring, whatever provider the process has.
+    /// What TLS connections are made with.
     ///
     /// It reads the certificates of the operating system, so it is made once.
     ///
     /// # Errors
     /// [`Config`](ErrorKind::Config) where no authority is known.
     pub(crate) fn client_tls(&self) -> Result<Arc<ClientConfig>, Error> {
-        let mut roots = RootCertStore::empty();
-        // One that cannot be read is none of those that are needed; how many there are is what counts.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if let Some(pem) = &self.ca {
-            roots.add_parsable_certificates(certificates(pem));
-        }
-        if roots.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "servicebus settings: the operating system knows no authority to check the certificate of Service Bus \
-                 by: install its certificates (ca-certificates), or set ca",
-            ));
-        }
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring has the cipher suites of TLS 1.2 and 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Arc::new(config))
+        tls_of(self.ca.as_deref())
     }
+}
+
+/// What TLS connections are made with: rustls with ring, whatever provider the process has, and the authorities of the
+/// operating system besides those of `ca`.
+///
+/// # Errors
+/// [`Config`](ErrorKind::Config) where no authority is known.
+pub(crate) fn tls_of(ca: Option<&[u8]>) -> Result<Arc<ClientConfig>, Error> {
+    let mut roots = RootCertStore::empty();
+    // One that cannot be read is none of those that are needed; how many there are is what counts.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(pem) = ca {
+        roots.add_parsable_certificates(certificates(pem));
+    }
+    if roots.is_empty() {
+        return Err(Error::new(
+            ErrorKind::Config,
+            "servicebus settings: the operating system knows no authority to check the certificate of Service Bus \
+             by: install its certificates (ca-certificates), or set ca",
+        ));
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has the cipher suites of TLS 1.2 and 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
 }
 
 /// Reports to `refuse` what is wrong with the certificates in `pem`.

@@ -23,23 +23,23 @@ use crate::{config::ManagementUrl, error::Failure};
 
 /// Makes connections to one place.
 #[derive(Debug)]
-pub(super) struct Http {
-    pub(super) url: ManagementUrl,
+pub(crate) struct Http {
+    pub(crate) url: ManagementUrl,
     /// `Some` for `https`.
-    pub(super) tls: Option<Arc<rustls::ClientConfig>>,
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
     /// For the connection to be made.
-    pub(super) connect_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
     /// For the whole answer, once there is a connection.
-    pub(super) answer_timeout: Duration,
+    pub(crate) answer_timeout: Duration,
 }
 
 /// The whole of an answer.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
     /// How long it asks to wait.
-    pub(super) retry_after: Option<Duration>,
-    pub(super) body: Bytes,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) body: Bytes,
 }
 
 impl Http {
@@ -47,7 +47,7 @@ impl Http {
     ///
     /// # Cancel safety
     /// The connection is dropped; the request may have been carried out.
-    pub(super) async fn ask(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+    pub(crate) async fn ask(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
         let stream = timeout(self.connect_timeout, self.connect())
             .await
             .map_err(|_| Failure::TimedOut { after: self.connect_timeout })??;
@@ -56,7 +56,8 @@ impl Http {
             .map_err(|_| Failure::TimedOut { after: self.answer_timeout })?
     }
 
-    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+    /// A connection, encrypted where the URL says so.
+    pub(crate) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         let stream = TcpStream::connect((self.url.host.as_str(), self.url.port)).await?;
         stream.set_nodelay(true)?;
         let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
@@ -66,7 +67,7 @@ impl Http {
 }
 
 /// A plain or an encrypted connection.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
@@ -74,7 +75,7 @@ async fn exchange(stream: Box<dyn Stream>, request: Request<Full<Bytes>>) -> Res
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
     let answer = async {
         let response = sender.send_request(request).await.map_err(failed)?;
-        read(response).await
+        read(response, MAX_ANSWER_BYTES).await
     };
     tokio::pin!(answer, connection);
     tokio::select! {
@@ -84,12 +85,13 @@ async fn exchange(stream: Box<dyn Stream>, request: Request<Full<Bytes>>) -> Res
     }
 }
 
-async fn read(response: Response<Incoming>) -> Result<Answer, Failure> {
+/// The whole of an answer, if its body has at most `limit` bytes.
+pub(crate) async fn read(response: Response<Incoming>, limit: usize) -> Result<Answer, Failure> {
     let status = response.status();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(seconds);
-    let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(|error| {
+    let body = Limited::new(response.into_body(), limit).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() {
-            Failure::Foreign("the answer is longer than 1 MiB".into())
+            Failure::Foreign(format!("the answer is longer than {} MiB", limit >> 20))
         } else {
             Failure::Io(io_error(&*error))
         }
@@ -102,7 +104,7 @@ fn seconds(value: &HeaderValue) -> Option<Duration> {
     value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
-fn failed(error: hyper::Error) -> Failure {
+pub(crate) fn failed(error: hyper::Error) -> Failure {
     if error.is_parse() || error.is_parse_status() {
         return Failure::Foreign(format!("no answer of HTTP ({error})"));
     }

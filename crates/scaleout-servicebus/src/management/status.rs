@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What an answer that is no success means; `what` is what was asked for, such as `topic scaleout-chat-0`.
-pub(super) fn refusal(answer: &Answer, what: &str) -> Failure {
+pub(crate) fn refusal(answer: &Answer, what: &str) -> Failure {
     let detail = atom::detail(&answer.body);
     let sub_code = sub_code(&detail);
     let busy = |detail: String| {

@@ -47,7 +47,11 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+#[cfg(feature = "websocket")]
+use super::websocket;
 use super::{Answer, Delivery, FOREIGN_BODY, Inlet, Outgoing, Outlet, Wire, cut::Cuttable};
+#[cfg(feature = "websocket")]
+use crate::config::Protocol;
 use crate::{
     config::{Reception, ServiceBusConfig},
     error::Failure,
@@ -102,8 +106,8 @@ struct Link {
 #[derive(Debug)]
 struct Claims {
     client: CbsClient,
-    /// Keeps the links of the client open.
-    _session: SessionHandle<()>,
+    /// Of the links of the client.
+    session: SessionHandle<()>,
     audiences: Vec<String>,
     /// When the first of the tokens has to be renewed.
     renew_at: Option<SystemTime>,
@@ -142,10 +146,22 @@ impl Amqp {
                     let problem = "servicebus settings: host is no name that a certificate can have";
                     Failure::Settings(Error::new(ErrorKind::Config, problem))
                 })?;
-                self.open(TlsConnector::from(Arc::clone(tls)).connect(name, socket).await?).await
+                self.wrap(TlsConnector::from(Arc::clone(tls)).connect(name, socket).await?).await
             }
-            None => self.open(socket).await,
+            None => self.wrap(socket).await,
         }
+    }
+
+    /// Opens a connection over `stream`, in a WebSocket where that is configured.
+    async fn wrap<S>(&self, stream: S) -> Result<Arc<Link>, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        #[cfg(feature = "websocket")]
+        if self.config.protocol == Protocol::WebSocket {
+            return self.open(websocket::open(stream, &self.config).await?).await;
+        }
+        self.open(stream).await
     }
 
     async fn open<S>(&self, stream: S) -> Result<Arc<Link>, Failure>
@@ -167,7 +183,7 @@ impl Amqp {
             .map_err(of_open)?;
         let mut session = Session::begin(&mut handle).await.map_err(of_begin)?;
         let client = CbsClient::attach(&mut session).await.map_err(of_attach)?;
-        let claims = Claims { client, _session: session, audiences: Vec::new(), renew_at: None };
+        let claims = Claims { client, session, audiences: Vec::new(), renew_at: None };
         let link = Arc::new(Link {
             handle: tokio::sync::Mutex::new(handle),
             claims: tokio::sync::Mutex::new(claims),
@@ -195,7 +211,7 @@ impl Amqp {
         let begun = async {
             link.claim(&self.tokens, audience).await?;
             let mut handle = link.handle.lock().await;
-            within(limit, async { Session::begin(&mut *handle).await.map_err(of_begin) }).await
+            within(limit, async { Session::begin(&mut handle).await.map_err(of_begin) }).await
         }
         .await;
         match begun {
@@ -364,7 +380,12 @@ impl Claims {
         let expires_at = token.expires_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let expires_at = Timestamp::from(i64::try_from(expires_at.as_millis()).unwrap_or(i64::MAX));
         let put = CbsToken::new(token.text.expose(), token.kind.as_str(), expires_at);
-        self.client.put_token(audience, put).await.map_err(of_management)?;
+        tokio::select! {
+            biased;
+            put = self.client.put_token(audience, put) => put.map_err(of_management)?,
+            // As with other sends.
+            _ = self.session.on_end() => return Err(Failure::Closed),
+        }
         let renew_at = token.renew_at;
         self.renew_at = Some(self.renew_at.map_or(renew_at, |earlier| earlier.min(renew_at)));
         Ok(())
@@ -415,12 +436,22 @@ impl Outlet for AmqpOutlet {
         self.sender.max_message_size().filter(|bytes| *bytes > 0)
     }
 
+    fn is_bound(&self) -> bool {
+        true
+    }
+
     fn send(&mut self, message: Outgoing) -> BoxFuture<'_, Result<Answer, Failure>> {
         Box::pin(async move {
             let properties = Properties::builder().message_id(MessageId::String(message.message_id)).build();
             let body = Data(Binary::from(Vec::from(message.payload)));
             let message = Message::builder().properties(properties).data(body).build();
-            match self.sender.send(message).await {
+            let sent = tokio::select! {
+                biased;
+                sent = self.sender.send(message) => sent,
+                // The client leaves a send without an answer alone when all that is under it has ended.
+                _ = self.session.on_end() => Err(SendError::LinkStateError(LinkStateError::IllegalState)),
+            };
+            match sent {
                 Ok(outcome) => Ok(answer(outcome)),
                 // The client looks before it sends.
                 Err(SendError::MessageSizeExceeded(size)) => Ok(Answer::Refused(too_large(&size))),

@@ -7,6 +7,8 @@ use std::{
 
 use futures_util::future::{BoxFuture, FutureExt};
 use scaleout_core::{Epoch, PayloadId, StreamIndex};
+#[cfg(any(feature = "websocket", feature = "rest"))]
+use scaleout_servicebus::Protocol;
 use scaleout_servicebus::{Reception, ServiceBusConfig};
 use scaleout_testkit::fixture::{Fault, Held};
 use servicebus_emulator::{Emulator, Right, Rights};
@@ -35,6 +37,11 @@ impl Default for Use {
 pub(crate) enum Wire {
     Plain,
     Tls,
+    #[cfg(feature = "websocket")]
+    WebSocket,
+    /// Over TLS.
+    #[cfg(feature = "rest")]
+    Rest,
 }
 
 /// An emulator, and how its nodes use it.
@@ -78,12 +85,23 @@ impl Server for Emulated {
         let text = match self.how.wire {
             Wire::Plain => self.emulator.connection_string(),
             Wire::Tls => self.emulator.tls_connection_string(),
+            #[cfg(feature = "websocket")]
+            Wire::WebSocket => self.emulator.tls_connection_string(),
+            #[cfg(feature = "rest")]
+            Wire::Rest => self.emulator.tls_connection_string(),
         };
         let config: ServiceBusConfig =
             format!("{text};App={app}").parse().expect("its own connection string");
         let config = match self.how.wire {
             Wire::Plain => config,
             Wire::Tls => config.with_ca(self.emulator.ca_pem()),
+            #[cfg(feature = "websocket")]
+            Wire::WebSocket => config
+                .with_ca(self.emulator.ca_pem())
+                .with_protocol(Protocol::WebSocket)
+                .with_amqp_port(self.emulator.websocket_port()),
+            #[cfg(feature = "rest")]
+            Wire::Rest => config.with_ca(self.emulator.ca_pem()).with_protocol(Protocol::Rest),
         };
         for_tests(config)
             .with_topic_count(NonZeroU16::new(self.how.topics).expect("at least one"))

@@ -1,6 +1,8 @@
 //! The SQL Server that somebody named: there is none that a test could start itself.
 
-use std::{env, io::Write as _};
+use std::env;
+
+use super::skip::skip;
 
 /// The settings of the server that the environment variable `SCALEOUT_TEST_SQLSERVER` names, with `app` added to them; where
 /// it names none, `None`, and says aloud that `test` is skipped.
@@ -13,15 +15,7 @@ use std::{env, io::Write as _};
 #[must_use]
 pub fn sqlserver_settings(test: &str, app: &str) -> Option<String> {
     let Some(text) = env::var("SCALEOUT_TEST_SQLSERVER").ok().filter(|text| !text.is_empty()) else {
-        let required = env::var("SCALEOUT_TEST_REQUIRE").unwrap_or_default();
-        let is_required = required.split(',').any(|name| matches!(name.trim(), "all" | "sqlserver"));
-        assert!(
-            !is_required,
-            "{test} was skipped for want of SCALEOUT_TEST_SQLSERVER, and SCALEOUT_TEST_REQUIRE demands it"
-        );
-        let line = format!("SKIPPED: {test}, for want of a SQL Server: SCALEOUT_TEST_SQLSERVER names none\n");
-        // Past the test harness, which would keep it to itself.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        skip(test, "sqlserver", "SCALEOUT_TEST_SQLSERVER names no SQL Server");
         return None;
     };
     let separator = match (text.split_once("://"), text.contains('?')) {

@@ -13,6 +13,7 @@ fn an_unknown_scheme_names_those_that_there_are() {
     let told = refusal("nats://ada:hunter2@localhost/?password=hunter2");
     assert!(told.contains("nats://") && told.contains("memory:"), "{told}");
     assert!(told.contains("redis://") && told.contains("sqlserver://"), "{told}");
+    assert!(told.contains("servicebus://"), "{told}");
     assert!(!told.contains("hunter2") && !told.contains("ada") && !told.contains("localhost"), "{told}");
 }
 
@@ -27,13 +28,16 @@ fn what_has_no_scheme_is_not_shown() {
             "{told}"
         );
     }
-    // Neither names a server in the way of ADO.NET.
-    for text in ["Database=hunter2;App=chat", "cache.example:6380,password=hunter2;Server=x"] {
+    // None names a server in the way of ADO.NET, or an endpoint in that of Service Bus.
+    for text in [
+        "Database=hunter2;App=chat",
+        "cache.example:6380,password=hunter2;Server=x",
+        "SharedAccessKeyName=ada;SharedAccessKey=hunter2;App=chat",
+        "cache.example:6380,password=hunter2;Endpoint=sb://x",
+    ] {
         let told = refusal(text);
-        assert!(
-            told.contains("no scheme") && told.contains("`Server=`") && !told.contains("hunter2"),
-            "{told}"
-        );
+        assert!(told.contains("no scheme") && !told.contains("hunter2"), "{told}");
+        assert!(told.contains("`Server=`") && told.contains("`Endpoint=sb://`"), "{told}");
     }
 }
 
@@ -98,6 +102,43 @@ fn the_app_of_the_url_is_that_of_the_bus() {
     assert!(format!("{:?}", nameless.bus(app("shop")).unwrap()).contains("\"shop\""));
 }
 
+#[test]
+fn an_app_from_elsewhere_counts_where_the_text_names_none() {
+    let app: AppName = "chat".parse().expect("a name");
+    for (text, expected) in [
+        ("memory:", "chat"),
+        (" memory:demo ", "chat"),
+        ("memory:?", "chat"),
+        ("memory:demo?app=shop", "shop"),
+        #[cfg(feature = "redis")]
+        ("redis://localhost/2", "chat"),
+        #[cfg(feature = "redis")]
+        ("redis+sentinel://a,b/main?streams=8", "chat"),
+        #[cfg(feature = "redis")]
+        ("redis+unix:///run/redis.sock?streams=8&app=shop", "shop"),
+        #[cfg(feature = "servicebus")]
+        ("servicebus://ada:hunter2@localhost", "chat"),
+        #[cfg(feature = "servicebus")]
+        ("Endpoint=sb://localhost/;SharedAccessKeyName=ada;SharedAccessKey=hunter2=;", "chat"),
+        #[cfg(feature = "servicebus")]
+        ("Endpoint=sb://localhost/; APP = shop;SharedAccessKeyName=ada;SharedAccessKey=hunter2=", "shop"),
+        #[cfg(feature = "sqlserver")]
+        ("sqlserver://ada:hunter2@localhost/db?table_count=8", "chat"),
+        #[cfg(feature = "sqlserver")]
+        ("Server=localhost;Database=db;User ID=ada;Password='hunter2;'", "chat"),
+        #[cfg(feature = "sqlserver")]
+        ("Server=localhost;Database=db;User ID=ada;Password=hunter2;app=shop;", "shop"),
+    ] {
+        let config = BackplaneConfig::parse_for(&app, text).expect(text);
+        assert_eq!(config.app().map(AppName::as_str), Some(expected), "{text}");
+    }
+    // What is no setting at all is refused as ever.
+    for text in ["", "hunter2", "nats://ada:hunter2@localhost", "SharedAccessKey=hunter2"] {
+        let told = BackplaneConfig::parse_for(&app, text).expect_err(text).to_string();
+        assert_eq!(told, refusal(text));
+    }
+}
+
 #[cfg(not(feature = "redis"))]
 #[test]
 fn a_provider_that_is_not_compiled_in_names_its_feature() {
@@ -118,6 +159,19 @@ fn sqlserver_that_is_not_compiled_in_names_its_feature() {
     ] {
         let told = refusal(text);
         assert!(told.contains("feature `sqlserver` of scaleout") && !told.contains("hunter2"), "{told}");
+    }
+}
+
+#[cfg(not(feature = "servicebus"))]
+#[test]
+fn servicebus_that_is_not_compiled_in_names_its_feature() {
+    for text in [
+        "servicebus://ada:hunter2@localhost?app=chat",
+        "ServiceBus+Emulator://ada:hunter2@localhost?app=chat",
+        "Endpoint=sb://localhost/;SharedAccessKeyName=ada;SharedAccessKey=hunter2;App=chat",
+    ] {
+        let told = refusal(text);
+        assert!(told.contains("feature `servicebus` of scaleout") && !told.contains("hunter2"), "{told}");
     }
 }
 
@@ -167,18 +221,84 @@ mod redis {
     }
 }
 
+/// Settings for the app `chat` that work, with a password that their `Debug` must not show.
+#[cfg(any(feature = "servicebus", feature = "sqlserver"))]
+fn read(text: &str) -> BackplaneConfig {
+    let config: BackplaneConfig = text.parse().expect(text);
+    assert_eq!(config.app().map(AppName::as_str), Some("chat"), "{text}");
+    assert!(config.reaches_other_processes() && config.backplane().is_ok(), "{text}");
+    assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+    config
+}
+
+#[cfg(feature = "servicebus")]
+mod servicebus {
+    use super::*;
+
+    #[test]
+    fn urls_of_service_bus_are_read_by_its_provider() {
+        for (url, is_emulator) in [
+            ("servicebus://ada:hunter2@chat.servicebus.windows.net?app=chat", false),
+            ("ServiceBus://ada:hunter2@localhost:5671/?app=chat&topic_count=8", false),
+            ("servicebus+emulator://ada:hunter2@localhost?app=chat", true),
+        ] {
+            let told = format!("{:?}", read(url));
+            assert!(told.contains(&format!("development_emulator: {is_emulator}")), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_connection_string_that_names_an_endpoint_needs_no_scheme() {
+        for text in [
+            "Endpoint=sb://localhost/;SharedAccessKeyName=ada;SharedAccessKey=hunter2==;App=chat",
+            ";app=chat; ENDPOINT = sb://localhost:5672 ;SharedAccessKeyName=ada;SharedAccessKey=hunter2;\
+             UseDevelopmentEmulator=true;",
+            "SharedAccessSignature=SharedAccessSignature sr=sb%3A%2F%2Flocalhost&sig=hunter2&se=1&skn=ada;\
+             Endpoint=sb://localhost;App=chat",
+            "TopicCount=8;SharedAccessKey=memory:hunter2;SharedAccessKeyName=ada;Endpoint=sb://localhost;App=chat",
+        ] {
+            assert!(format!("{:?}", read(text)).contains("host: \"localhost\""), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_settings_of_service_bus_is_told_without_secrets() {
+        let string = "SharedAccessKeyName=ada;SharedAccessKey=hunter2";
+        for (text, problem) in [
+            ("servicebus://ada:hunter2@localhost", "app is missing"),
+            ("servicebus://ada:hunter2@localhost?app=chat&colour=red", "colour"),
+            ("servicebus+pigeon://ada:hunter2@localhost?app=chat", "servicebus+emulator://"),
+            (&format!("Endpoint=sb://localhost;{string}"), "app is missing"),
+            (&format!("Endpoint=sb://localhost;{string};hunter2;App=chat"), "name=value"),
+            (&format!("Endpoint=sb://localhost;{string};EntityPath=hunter2;App=chat"), "EntityPath"),
+            // As Azure's other services have it.
+            (&format!("Endpoint=https://localhost;{string};App=chat"), "sb://"),
+        ] {
+            let told = refusal(text);
+            assert!(told.contains(problem) && !told.contains("hunter2"), "{told}");
+        }
+    }
+
+    #[cfg(any(feature = "servicebus-websocket", feature = "servicebus-rest"))]
+    #[test]
+    fn further_ways_to_service_bus_come_with_their_features() {
+        #[cfg(feature = "servicebus-websocket")]
+        read("servicebus://ada:hunter2@localhost?app=chat&protocol=websocket");
+        #[cfg(feature = "servicebus-rest")]
+        read("servicebus://ada:hunter2@localhost?app=chat&protocol=rest");
+    }
+
+    #[test]
+    fn settings_of_service_bus_in_any_form_will_do() {
+        let config: ServiceBusConfig =
+            "servicebus://ada:hunter2@localhost?app=chat".parse().expect("settings that work");
+        assert_eq!(BackplaneConfig::from(config).app().map(AppName::as_str), Some("chat"));
+    }
+}
+
 #[cfg(feature = "sqlserver")]
 mod sqlserver {
     use super::*;
-
-    /// `BackplaneConfig` with its provider's settings, by way of `Debug`.
-    fn read(text: &str) -> BackplaneConfig {
-        let config: BackplaneConfig = text.parse().expect(text);
-        assert_eq!(config.app().map(AppName::as_str), Some("chat"), "{text}");
-        assert!(config.reaches_other_processes() && config.backplane().is_ok(), "{text}");
-        assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
-        config
-    }
 
     #[test]
     fn urls_of_sql_server_are_read_by_its_provider() {

@@ -143,6 +143,8 @@ async fn run(
     // What came with the header.
     state.read(&mut pipe.input);
     loop {
+        // What was written meanwhile makes room.
+        state.set_held_back(pipe.waiting());
         state.pump();
         let delay = state.answer_delay();
         pipe.take_output(state.output(), delay);

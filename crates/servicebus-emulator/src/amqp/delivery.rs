@@ -15,7 +15,7 @@ use crate::{
 
 /// Appends what comes before what the sender sent: header and annotations.
 pub(super) fn write_front(out: &mut BytesMut, delivery: &Delivery) {
-    write_header(out, delivery.message.ttl.map(milliseconds), delivery.delivery_count);
+    write_header(out, delivery.ttl.map(milliseconds), delivery.delivery_count);
     let mut encoder = Encoder::new(out);
     if delivery.locked_until.is_some() {
         encoder.descriptor(DELIVERY_ANNOTATIONS);

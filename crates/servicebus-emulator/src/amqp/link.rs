@@ -67,8 +67,6 @@ pub(super) struct Inbound {
     pub(super) credit: u32,
     /// Messages that it has sent.
     pub(super) delivery_count: u32,
-    /// The peer wants to settle after we have told it the outcome.
-    pub(super) settles_second: bool,
     max_message_bytes: usize,
     partial: Option<Partial>,
 }
@@ -92,8 +90,8 @@ pub(super) struct Arrived {
 }
 
 impl Inbound {
-    pub(super) fn new(delivery_count: u32, settles_second: bool, max_message_bytes: usize) -> Self {
-        Self { credit: CREDIT, delivery_count, settles_second, max_message_bytes, partial: None }
+    pub(super) fn new(delivery_count: u32, max_message_bytes: usize) -> Self {
+        Self { credit: CREDIT, delivery_count, max_message_bytes, partial: None }
     }
 
     /// The longest message that it takes.

@@ -170,6 +170,8 @@ impl Error {
         encoder.list(|fields| {
             fields.symbol(self.condition);
             fields.string(&self.description);
+            // Microsoft's SDK for Python never learns of an outcome whose error has no third field.
+            fields.map(|_| ());
         });
     }
 }

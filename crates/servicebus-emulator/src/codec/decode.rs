@@ -8,6 +8,9 @@ use super::{Malformed, Value};
 /// Values within values. Service Bus' own messages need five.
 const MAX_DEPTH: usize = 32;
 
+/// Elements without content, of all arrays of some bytes together.
+const MAX_EMPTY_ELEMENTS: usize = 4096;
+
 /// Bytes of a symbol that describes the elements of an array, each of which gets a copy.
 const MAX_DESCRIPTOR: usize = 64;
 
@@ -17,15 +20,15 @@ const SHORT: Malformed = Malformed("it ends too early");
 #[derive(Debug, Clone)]
 pub struct Decoder {
     bytes: Bytes,
-    /// Values that may still come out. As many as there are bytes: only the elements of an array whose type has no
-    /// content take none, and an array of those could else be as long as it says.
-    budget: usize,
+    /// Elements without content that arrays may still have: they take no bytes, and an array of them could else be as long
+    /// as it says.
+    empty_elements: usize,
 }
 
 impl Decoder {
     /// Begins at the front of these bytes.
     pub fn new(bytes: Bytes) -> Self {
-        Self { budget: bytes.len(), bytes }
+        Self { bytes, empty_elements: MAX_EMPTY_ELEMENTS }
     }
 
     /// Whether nothing is left.
@@ -127,7 +130,7 @@ impl Decoder {
         for _ in 0..count {
             entries.value()?;
         }
-        if !entries.is_empty() || count % 2 != 0 {
+        if !entries.is_empty() || !count.is_multiple_of(2) {
             return Err(Malformed("a map is not as long as it says"));
         }
         Ok((bytes, count))
@@ -148,7 +151,6 @@ impl Decoder {
     }
 
     fn content(&mut self, constructor: u8, depth: usize) -> Result<Value, Malformed> {
-        self.budget = self.budget.checked_sub(1).ok_or(Malformed("an array has too many elements"))?;
         Ok(match constructor {
             0x40 => Value::Null,
             0x41 => Value::Bool(true),
@@ -204,13 +206,13 @@ impl Decoder {
         read: impl FnOnce(&mut Self, usize) -> Result<Value, Malformed>,
     ) -> Result<Value, Malformed> {
         let bytes = if wide { self.long()? } else { self.short()? };
-        let mut inner = Self { bytes, budget: self.budget };
+        let mut inner = Self { bytes, empty_elements: self.empty_elements };
         let count = if wide { inner.length()? } else { inner.u8()?.into() };
         let value = read(&mut inner, count)?;
         if !inner.is_empty() {
             return Err(Malformed("a list, map or array is shorter than it says"));
         }
-        self.budget = inner.budget;
+        self.empty_elements = inner.empty_elements;
         Ok(value)
     }
 
@@ -225,7 +227,7 @@ impl Decoder {
         if count > self.bytes.len() {
             return Err(SHORT);
         }
-        if count % 2 != 0 {
+        if !count.is_multiple_of(2) {
             return Err(Malformed("a map has a key without a value"));
         }
         (0..count / 2)
@@ -237,9 +239,6 @@ impl Decoder {
     fn array(&mut self, count: usize, depth: usize) -> Result<Value, Malformed> {
         if depth >= MAX_DEPTH {
             return Err(Malformed("values are nested too deeply"));
-        }
-        if count > self.budget {
-            return Err(Malformed("an array has too many elements"));
         }
         let mut descriptors = Vec::new();
         let mut constructor = self.u8()?;
@@ -255,6 +254,12 @@ impl Decoder {
             }
             descriptors.push(descriptor);
             constructor = self.u8()?;
+        }
+        if constructor >> 4 == 0x4 {
+            let left = self.empty_elements.checked_sub(count);
+            self.empty_elements = left.ok_or(Malformed("an array has too many elements"))?;
+        } else if count > self.bytes.len() {
+            return Err(SHORT);
         }
         let mut elements = Vec::new();
         for _ in 0..count {

@@ -109,7 +109,6 @@ impl EmulatorBuilder {
     }
 
     /// Sets [`Settings::keep_log`].
-    #[must_use]
     pub fn keep_log(mut self, keep: bool) -> Self {
         self.settings.keep_log = keep;
         self

@@ -160,7 +160,11 @@ fn skip_top(call: &Call) -> (usize, usize) {
 }
 
 fn feed(call: &Call, title: &str, entries: &[String]) -> Answer {
-    let text = describe::feed(&call.origin, &call.path.join("/"), title, entries);
+    let (skip, top) = skip_top(call);
+    // Clients follow this link, and stop where there is none.
+    let next = (top > 0 && entries.len() == top)
+        .then(|| format!("api-version=2021-05&$skip={}&$top={top}", skip.saturating_add(top)));
+    let text = describe::feed(&call.origin, &call.path.join("/"), title, entries, next.as_deref());
     Answer::new(StatusCode::OK).with_body("application/atom+xml;type=feed;charset=utf-8", text)
 }
 

@@ -79,6 +79,7 @@ pub(crate) fn read_topic(document: &[u8]) -> Result<TopicProperties, Refusal> {
         user_metadata: fields.text("UserMetadata"),
         support_ordering: fields.parse("SupportOrdering", unlike.support_ordering)?,
         auto_delete_on_idle: fields.duration("AutoDeleteOnIdle", unlike.auto_delete_on_idle)?,
+        enable_partitioning: false,
         enable_express: fields.parse("EnableExpress", false)?,
         max_message_kilobytes: fields.number("MaxMessageSizeInKilobytes")?,
     })
@@ -135,7 +136,7 @@ pub(crate) fn topic_entry(origin: &str, topic: &TopicInfo) -> String {
         .counts(&Counts::default())
         .put("SubscriptionCount", topic.subscriptions)
         .put("AutoDeleteOnIdle", duration::format(properties.auto_delete_on_idle))
-        .put("EnablePartitioning", false)
+        .put("EnablePartitioning", properties.enable_partitioning)
         .put("EntityAvailabilityStatus", "Available")
         .put("EnableSubscriptionPartitioning", false)
         .put("EnableExpress", properties.enable_express);
@@ -201,12 +202,15 @@ pub(crate) fn namespace_entry(origin: &str, now: SystemTime) -> String {
     entry(origin, "$namespaceinfo", "emulator", "NamespaceInfo", now, now, &inner.text)
 }
 
-/// Entries together.
-pub(crate) fn feed(origin: &str, path: &str, title: &str, entries: &[String]) -> String {
+/// Entries together. `next` is the query that asks for those that follow, where some may.
+pub(crate) fn feed(origin: &str, path: &str, title: &str, entries: &[String], next: Option<&str>) -> String {
+    let next = next
+        .map(|query| format!("<link rel=\"next\" href=\"{}\"/>", escape(format!("{origin}/{path}?{query}"))));
     let (id, title, updated) = (escape(format!("{origin}/{path}")), escape(title), time(SystemTime::now()));
     format!(
         "<feed xmlns=\"http://www.w3.org/2005/Atom\"><title type=\"text\">{title}</title><id>{id}</id>\
-         <updated>{updated}</updated><link rel=\"self\" href=\"{id}\"/>{}</feed>",
+         <updated>{updated}</updated><link rel=\"self\" href=\"{id}\"/>{}{}</feed>",
+        next.unwrap_or_default(),
         entries.concat()
     )
 }

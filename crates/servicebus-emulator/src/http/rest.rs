@@ -143,12 +143,14 @@ async fn send(topic: &str, call: &Call, context: &Context) -> Result<Answer, Ref
     let messages = if is_batch { batch(call)? } else { vec![single(call)?] };
     let count = messages.len();
     let fate = context.faults.next_send();
-    if fate == SendFate::Busy {
-        return Err(Refusal::ServerBusy);
+    match fate {
+        SendFate::Busy => return Err(Refusal::ServerBusy),
+        SendFate::Normal | SendFate::LoseOutcome => context.namespace.publish(topic, messages)?,
+        SendFate::Lose => {}
+        SendFate::Hold => context.faults.hold(topic, messages),
     }
-    context.namespace.publish(topic, messages)?;
     context.faults.counters().sent(count);
-    if fate == SendFate::LoseOutcome {
+    if fate != SendFate::Normal {
         // Until the client or a fault ends the connection.
         pending::<()>().await;
     }

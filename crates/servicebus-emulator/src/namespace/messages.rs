@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::message::Message;
+use crate::{codec::Decoder, message::Message};
 
 /// A message that a sender hands over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,6 +64,18 @@ pub struct Entries {
     pub count: u32,
 }
 
+impl Entries {
+    /// Whether there is an entry of this name.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        let mut entries = Decoder::new(self.encoded.clone());
+        (0..self.count / 2).any(|_| {
+            let is_name = entries.value().is_ok_and(|key| key.as_str() == Some(name));
+            // Its value.
+            entries.skip().is_ok() && is_name
+        })
+    }
+}
+
 /// A message on its way to a receiver.
 #[derive(Debug, Clone)]
 pub struct Delivery {
@@ -73,6 +85,8 @@ pub struct Delivery {
     pub enqueued_sequence_number: i64,
     /// When the topic took it.
     pub enqueued_at: SystemTime,
+    /// How long it lives, by what its sender, the topic and the subscription say; `None`: without end.
+    pub ttl: Option<Duration>,
     /// When the lock is over. `None`: there is no lock.
     pub locked_until: Option<SystemTime>,
     /// Names the lock; nil where there is none.

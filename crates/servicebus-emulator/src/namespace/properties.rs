@@ -36,6 +36,8 @@ pub struct TopicProperties {
     pub support_ordering: bool,
     /// When nobody used it for so long, it goes.
     pub auto_delete_on_idle: Duration,
+    /// Kept and shown, where a test says so; there are no partitions, and clients cannot ask for them.
+    pub enable_partitioning: bool,
     /// Kept and shown; nothing else.
     pub enable_express: bool,
     /// Of the namespace's limit, what this topic takes, in KiB.
@@ -54,6 +56,7 @@ impl Default for TopicProperties {
             user_metadata: None,
             support_ordering: true,
             auto_delete_on_idle: FOREVER,
+            enable_partitioning: false,
             enable_express: false,
             max_message_kilobytes: None,
         }

@@ -11,7 +11,7 @@ use uuid::{Builder, Uuid};
 
 use crate::{
     namespace::{
-        Counts, DeadLetter, Delivery, Incoming, MessageState, Mode, Queue, Refusal, Settlement,
+        Counts, DeadLetter, Delivery, FOREVER, Incoming, MessageState, Mode, Queue, Refusal, Settlement,
         SubscriptionInfo, SubscriptionProperties, Times,
     },
     signal::Signal,
@@ -27,6 +27,7 @@ pub(crate) struct Slot {
     pub(crate) sequence_number: i64,
     pub(crate) enqueued_sequence_number: i64,
     pub(crate) enqueued_at: SystemTime,
+    pub(crate) ttl: Option<Duration>,
     pub(crate) expires: Option<Instant>,
     pub(crate) delivery_count: u32,
     pub(crate) deferred: bool,
@@ -44,6 +45,7 @@ impl Slot {
             sequence_number: self.sequence_number,
             enqueued_sequence_number: self.enqueued_sequence_number,
             enqueued_at: self.enqueued_at,
+            ttl: self.ttl,
             locked_until: lock.map(|(_, until)| until),
             lock_token: lock.map_or(Uuid::nil(), |(token, _)| token),
             delivery_count: self.delivery_count,
@@ -168,6 +170,7 @@ impl Subscription {
             sequence_number: self.next_sequence_number,
             enqueued_sequence_number: number,
             enqueued_at: at.1,
+            ttl: (ttl < FOREVER).then_some(ttl),
             expires,
             delivery_count: 0,
             deferred: false,

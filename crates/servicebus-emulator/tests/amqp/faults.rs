@@ -6,8 +6,8 @@ use servicebus_emulator::{Emulator, codec::Value};
 
 use crate::{
     raw::{
-        ACCEPTED, CLOSE, DETACH, DISPOSITION, FLOW, Mode, Peer, REJECTED, TRANSFER, bytes_of, code, condition, data,
-        outcome,
+        ACCEPTED, CLOSE, DETACH, DISPOSITION, FLOW, Mode, Peer, REJECTED, TRANSFER, bytes_of, code,
+        condition, data, outcome,
     },
     support::{PATIENCE, make_orders, start, token, within},
 };

@@ -1,12 +1,15 @@
 //! What links are given and refused.
 
-use servicebus_emulator::{Right, SubscriptionProperties, codec::Value, message::Message, shared_access_token};
 use std::time::{Duration, SystemTime};
+
+use servicebus_emulator::{
+    Right, SubscriptionProperties, codec::Value, message::Message, shared_access_token,
+};
 
 use crate::{
     raw::{
-        ACCEPTED, ATTACH, BEGIN, CLOSE, DETACH, DISPOSITION, END, FLOW, MODIFIED, Mode, Peer, REJECTED, RELEASED,
-        TRANSFER, bytes_of, code, data, outcome,
+        ACCEPTED, ATTACH, BEGIN, CLOSE, DETACH, DISPOSITION, END, FLOW, MODIFIED, Mode, Peer, REJECTED,
+        RELEASED, TRANSFER, bytes_of, code, data, outcome,
     },
     support::{KEY, POLICY, start, token},
 };
@@ -75,7 +78,8 @@ async fn claims_hold_for_what_they_were_put_for() {
 
     let wrong = shared_access_token("sb://localhost/", POLICY, "wrong", expires);
     assert_eq!(peer.put_token("sb://localhost/", &wrong).await, 401);
-    let over = shared_access_token("sb://localhost/", POLICY, KEY, SystemTime::now() - Duration::from_secs(1));
+    let over =
+        shared_access_token("sb://localhost/", POLICY, KEY, SystemTime::now() - Duration::from_secs(1));
     assert_eq!(peer.put_token("sb://localhost/", &over).await, 401);
 }
 
@@ -86,7 +90,8 @@ async fn a_claim_that_is_over_takes_its_links_along() {
     peer.open(vec![]).await;
     peer.begin(0, 5000).await;
     // Tokens say seconds: this one holds for one or two.
-    let soon = shared_access_token("sb://localhost/", POLICY, KEY, SystemTime::now() + Duration::from_secs(2));
+    let soon =
+        shared_access_token("sb://localhost/", POLICY, KEY, SystemTime::now() + Duration::from_secs(2));
     assert_eq!(peer.put_token("sb://localhost/", &soon).await, 202);
     assert_eq!(peer.attach_sender(0, 1, "orders").await.code, FLOW);
     assert_eq!(peer.expect(DETACH).await.condition(2), "amqp:unauthorized-access");
@@ -142,7 +147,8 @@ async fn every_outcome_does_what_it_says_and_is_answered_with_itself() {
     peer.attach_receiver(0, 1, SUBSCRIPTION, "", Mode::PeekLock).await;
     peer.credit(0, 1, 0, 10).await;
     let failed = Value::described(MODIFIED, Value::List(vec![Value::Bool(true), Value::Bool(false)]));
-    for (count, outcome) in [(0, outcome(RELEASED)), (0, failed.clone()), (1, failed), (2, outcome(REJECTED))] {
+    for (count, outcome) in [(0, outcome(RELEASED)), (0, failed.clone()), (1, failed), (2, outcome(REJECTED))]
+    {
         let (message, id) = delivery(&mut peer).await;
         assert_eq!(message.delivery_count, count);
         let code = code(&outcome);
@@ -214,8 +220,8 @@ async fn a_row_of_deliveries_is_settled_at_once() {
 #[tokio::test]
 async fn a_lock_that_is_over_cannot_be_settled() {
     let emulator = start().await;
-    let mut properties = SubscriptionProperties::default();
-    properties.lock_duration = Duration::from_secs(5);
+    let properties =
+        SubscriptionProperties { lock_duration: Duration::from_secs(5), ..SubscriptionProperties::default() };
     emulator.namespace().create_subscription("orders", "short", properties).unwrap();
     let mut peer = Peer::ready(&emulator).await;
     peer.attach_sender(0, 0, "orders").await;
@@ -341,13 +347,13 @@ async fn batches_long_messages_and_settled_ones_come_in() {
 }
 
 #[tokio::test]
-async fn a_sender_that_settles_second_hears_the_outcome_first() {
+async fn a_sender_that_would_settle_second_hears_that_it_is_settled() {
     let emulator = start().await;
     let mut peer = Peer::ready(&emulator).await;
     peer.attach_sender_settling(0, 0, "orders", 1).await;
     let id = peer.send(0, 0, &data(b"one"), false).await;
     let answer = peer.expect(DISPOSITION).await;
-    assert_eq!((answer.number(1), answer.field(3)), (id.into(), &Value::Bool(false)));
+    assert_eq!((answer.number(1), answer.field(3)), (id.into(), &Value::Bool(true)));
     assert_eq!(answer.field(4), &outcome(ACCEPTED));
 }
 
@@ -364,6 +370,20 @@ async fn what_is_no_message_is_rejected_and_what_is_too_long_takes_its_link_alon
     assert_eq!(peer.expect(DETACH).await.condition(2), "amqp:link:message-size-exceeded");
     let attach = peer.attach_sender(0, 1, "orders").await;
     assert_eq!(attach.code, FLOW);
+}
+
+#[tokio::test]
+async fn what_is_to_come_later_is_refused() {
+    let emulator = start().await;
+    let mut peer = Peer::ready(&emulator).await;
+    peer.attach_sender(0, 0, "orders").await;
+    let message = Message {
+        annotations: vec![(Value::symbol("x-opt-scheduled-enqueue-time"), Value::Timestamp(i64::MAX))],
+        body: servicebus_emulator::message::Body::Data(vec![b"body".to_vec().into()]),
+        ..Message::default()
+    };
+    peer.send(0, 0, &message.encode(), false).await;
+    assert_eq!(code(peer.expect(DISPOSITION).await.field(4)), REJECTED);
 }
 
 #[tokio::test]
@@ -413,7 +433,15 @@ async fn frames_may_come_before_the_answers_to_those_before_them() {
     for (handle, address) in (0..).zip(["$cbs", "orders"]) {
         let target = Value::described(0x29, Value::List(vec![address.into()]));
         let name = Value::string(address);
-        let fields = vec![name, Value::Uint(handle), Value::Bool(false), Value::Null, Value::Null, Value::Null, target];
+        let fields = vec![
+            name,
+            Value::Uint(handle),
+            Value::Bool(false),
+            Value::Null,
+            Value::Null,
+            Value::Null,
+            target,
+        ];
         peer.queue(0, ATTACH, fields, &[]);
     }
     peer.queue(0, CLOSE, vec![], &[]);

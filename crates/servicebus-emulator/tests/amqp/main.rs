@@ -5,6 +5,7 @@
 mod faults;
 mod library;
 mod links;
+mod management;
 mod raw;
 mod secure;
 mod support;

@@ -92,7 +92,8 @@ pub(crate) struct Peer {
 impl Peer {
     /// Connects, and says nothing.
     pub(crate) async fn connect(emulator: &Emulator) -> Self {
-        let socket = within(TcpStream::connect(("127.0.0.1", emulator.amqp_port()))).await.expect("it listens");
+        let socket =
+            within(TcpStream::connect(("127.0.0.1", emulator.amqp_port()))).await.expect("it listens");
         socket.set_nodelay(true).expect("a socket");
         Self::over(socket)
     }
@@ -305,7 +306,13 @@ impl Peer {
     }
 
     /// Settles deliveries, or says how they end: `state` is one of the outcomes, without content.
-    pub(crate) async fn dispose(&mut self, channel: u16, (first, last): (u32, u32), settled: bool, state: Value) {
+    pub(crate) async fn dispose(
+        &mut self,
+        channel: u16,
+        (first, last): (u32, u32),
+        settled: bool,
+        state: Value,
+    ) {
         let fields =
             vec![Value::Bool(true), Value::Uint(first), Value::Uint(last), Value::Bool(settled), state];
         self.say(channel, DISPOSITION, fields).await;
@@ -355,6 +362,7 @@ impl Peer {
     /// Whether so many bytes come before the end.
     async fn fill(&mut self, len: usize) -> bool {
         while self.input.len() < len {
+            self.input.reserve(64 * 1024);
             match within(self.stream.read_buf(&mut self.input)).await {
                 Ok(0) | Err(_) => return false,
                 Ok(_) => (),
@@ -410,7 +418,8 @@ impl Peer {
             return self.early.remove(place).expect("it is there");
         }
         loop {
-            let frame = self.next_read().await.unwrap_or_else(|| panic!("the connection is over before {codes:x?}"));
+            let frame =
+                self.next_read().await.unwrap_or_else(|| panic!("the connection is over before {codes:x?}"));
             if codes.contains(&frame.code) {
                 return frame;
             }

@@ -28,7 +28,9 @@ use crate::{
 
 async fn tls(emulator: &Emulator, port: u16) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(emulator.ca_pem().as_bytes()).expect("PEM")).expect("a certificate");
+    roots
+        .add(CertificateDer::from_pem_slice(emulator.ca_pem().as_bytes()).expect("PEM"))
+        .expect("a certificate");
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
@@ -59,7 +61,8 @@ async fn messages_go_under_tls() {
 #[tokio::test]
 async fn messages_go_inside_of_websocket() {
     let emulator = start().await;
-    let socket = TcpStream::connect(("127.0.0.1", emulator.plain_websocket_port())).await.expect("it listens");
+    let socket =
+        TcpStream::connect(("127.0.0.1", emulator.plain_websocket_port())).await.expect("it listens");
     let stream = WebSocket::connect(socket, "ws://localhost/$servicebus/websocket").await;
     round_trip(&mut Client::over(stream).await).await;
 
@@ -72,7 +75,8 @@ async fn messages_go_inside_of_websocket() {
 async fn a_websocket_is_for_amqp_and_in_its_place() {
     let emulator = start().await;
     let refused = async |path: &str, protocol: &'static str| {
-        let socket = TcpStream::connect(("127.0.0.1", emulator.plain_websocket_port())).await.expect("it listens");
+        let socket =
+            TcpStream::connect(("127.0.0.1", emulator.plain_websocket_port())).await.expect("it listens");
         let mut request = format!("ws://localhost{path}").into_client_request().expect("a request");
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(protocol));
         match within(client_async(request, socket)).await {

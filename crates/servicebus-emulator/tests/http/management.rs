@@ -91,6 +91,10 @@ async fn lists_come_in_pages() {
     for (skip, expected) in [(0, 2), (2, 2), (4, 1), (6, 0)] {
         let reply = ask(&emulator, "GET", &page(skip)).send().await;
         assert_eq!((reply.status, reply.text().matches("<entry").count()), (200, expected));
+        // Microsoft's SDKs go on for as long as there is a second link.
+        let next = format!("$Resources/topics?api-version=2021-05&amp;$skip={}&amp;$top=2\"/>", skip + 2);
+        assert_eq!(reply.text().contains("<link rel=\"next\""), expected == 2);
+        assert_eq!(reply.text().contains(&next), expected == 2, "{}", reply.text());
     }
     with_subscription(&emulator, "orders", "").await;
     let reply = ask(&emulator, "GET", "orders/subscriptions").send().await;

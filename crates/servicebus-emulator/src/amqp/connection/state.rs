@@ -108,7 +108,7 @@ impl State {
                 }
                 Ok(None) => break,
                 Err(malformed) => {
-                    self.end(&Error::new("amqp:connection:framing-error", malformed.to_string()))
+                    self.end(&Error::new("amqp:connection:framing-error", malformed.to_string()));
                 }
             }
         }

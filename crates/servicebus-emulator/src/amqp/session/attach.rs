@@ -21,9 +21,6 @@ use super::{
 /// `snd-settle-mode`: the sender settles when it sends.
 const SETTLED: u8 = 1;
 
-/// `rcv-settle-mode`: the receiver waits for the sender to settle.
-const SECOND: u8 = 1;
-
 /// The name of filters in sources by which a receiver asks for a session.
 const SESSION_FILTER: &str = "com.microsoft:session-filter";
 
@@ -154,7 +151,7 @@ fn publisher(path: &str, key: LinkKey, attach: &Attach, cx: &mut Context<'_>) ->
 }
 
 fn inbound(attach: &Attach, max_message_bytes: usize) -> Inbound {
-    Inbound::new(attach.initial_delivery_count, attach.rcv_settle_mode == SECOND, max_message_bytes)
+    Inbound::new(attach.initial_delivery_count, max_message_bytes)
 }
 
 /// `$cbs`, or `{entity}/$management`.

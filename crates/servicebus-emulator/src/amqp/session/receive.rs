@@ -20,6 +20,9 @@ use super::{
 /// The message format of a batch, each of whose sections of data is a message.
 const BATCH: u32 = 0x8001_3700;
 
+/// The message annotation by which a sender asks that a message be published later.
+const SCHEDULED: &str = "x-opt-scheduled-enqueue-time";
+
 /// What became of a message of the peer.
 enum Outcome {
     Accepted,
@@ -85,7 +88,6 @@ impl Session {
 
     fn arrived(&mut self, handle: u32, arrived: Arrived, cx: &mut Context<'_>) -> Option<Request> {
         let link = self.links.get_mut(&handle)?;
-        let settles_second = link.kind.inbound()?.settles_second;
         let (delivery_id, settled) = (arrived.delivery_id, arrived.settled);
         let mut request = None;
         let outcome = match &link.kind {
@@ -105,15 +107,13 @@ impl Session {
             Outcome::Rejected(error) if settled => self.detach_link(handle, &error, cx),
             _ if settled => (),
             Outcome::Lost => (),
-            Outcome::Accepted if settles_second => {
-                let outcome = (ACCEPTED, None);
-                cx.wire.disposition(self.channel, true, (delivery_id, delivery_id), false, outcome);
-            }
+            // Settled, even where the peer's mode is to settle second: the service does so, and Microsoft's SDKs, which
+            // ask for that mode, wait for it.
             Outcome::Accepted => self.accept(delivery_id, cx.wire),
             Outcome::Rejected(error) => {
                 self.flush(cx.wire);
                 let outcome = (REJECTED, Some(&error));
-                cx.wire.disposition(self.channel, true, (delivery_id, delivery_id), !settles_second, outcome);
+                cx.wire.disposition(self.channel, true, (delivery_id, delivery_id), true, outcome);
             }
         }
         request
@@ -139,6 +139,9 @@ fn publish(publisher: &Publisher, arrived: Arrived, cx: &Context<'_>) -> Outcome
         Ok(messages) => messages,
         Err(malformed) => return Outcome::Rejected(malformed.into()),
     };
+    if messages.iter().any(|message| message.annotations.contains(SCHEDULED)) {
+        return Outcome::Rejected(Refusal::NotSupported("A scheduled message".to_owned()).into());
+    }
     cx.faults.counters().sent(messages.len());
     let fate = cx.faults.next_send();
     let published = match fate {

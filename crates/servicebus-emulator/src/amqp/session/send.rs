@@ -16,7 +16,7 @@ use super::{
     Context, Session, Unsettled,
 };
 
-/// Messages that are taken from a subscription at a time.
+/// Messages that are locked at a time.
 const MAX_TAKEN: usize = 16;
 
 /// Deliveries of a session that may wait for their outcome. With more, nothing is sent until some are settled.
@@ -41,6 +41,11 @@ impl Session {
                     self.last_sent = handle;
                     sent = true;
                 }
+            }
+            if cx.wire.is_full() {
+                // Perhaps in the middle of a message.
+                self.ready = true;
+                return sent;
             }
         }
         sent
@@ -154,7 +159,11 @@ impl Session {
                     return false;
                 }
                 if consumer.taken.is_empty() {
-                    let most = (HIGH_WATER / consumer.last_len.max(1)).clamp(1, MAX_TAKEN);
+                    let most = match consumer.mode {
+                        Mode::PeekLock => (HIGH_WATER / consumer.last_len.max(1)).clamp(1, MAX_TAKEN),
+                        // What is taken and cannot be sent is lost: it must not be more than one.
+                        Mode::ReceiveAndDelete => 1,
+                    };
                     let allowed = consumer.outbound.credit.min(self.window.remote);
                     let count = usize::try_from(allowed).unwrap_or(usize::MAX).min(most);
                     consumer.taken.extend(consumer.receiver.take(count));

@@ -86,7 +86,7 @@ pub(super) fn received(delivery: &Delivery, message: &Message) -> String {
     put("EnqueuedTimeUtc", json!(http_date(delivery.enqueued_at)));
     put("SequenceNumber", json!(delivery.sequence_number));
     put("State", json!(if delivery.state == MessageState::Deferred { "Deferred" } else { "Active" }));
-    put("TimeToLive", json!(delivery.message.ttl.unwrap_or(FOREVER).as_secs_f64()));
+    put("TimeToLive", json!(delivery.ttl.unwrap_or(FOREVER).as_secs_f64()));
     if let Some(until) = delivery.locked_until {
         put("LockToken", json!(delivery.lock_token.to_string()));
         put("LockedUntilUtc", json!(http_date(until)));

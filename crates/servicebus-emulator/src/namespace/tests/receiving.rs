@@ -157,6 +157,21 @@ async fn messages_live_as_long_as_the_shortest_of_three_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_delivery_says_how_long_its_message_lives() {
+    let lives = |namespace: &Namespace| {
+        let with_ttl = |ttl| Incoming { ttl: Some(ttl), ..message("x") };
+        let messages = vec![with_ttl(MINUTE / 2), with_ttl(MINUTE * 2), message("none")];
+        namespace.publish("orders", messages).expect("a topic");
+        let deliveries = receiver(namespace, Mode::PeekLock).take(10);
+        deliveries.into_iter().map(|delivery| delivery.ttl).collect::<Vec<_>>()
+    };
+    let bounded = SubscriptionProperties { default_message_ttl: MINUTE, ..SubscriptionProperties::default() };
+    assert_eq!(lives(&with_properties(bounded)), [MINUTE / 2, MINUTE, MINUTE].map(Some));
+    let unbounded = with_properties(SubscriptionProperties::default());
+    assert_eq!(lives(&unbounded), [Some(MINUTE / 2), Some(MINUTE * 2), None]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn messages_that_lived_too_long_are_dead_where_that_is_wanted() {
     let properties = SubscriptionProperties {
         default_message_ttl: MINUTE,
