@@ -47,7 +47,7 @@ struct Options {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "throughput,latency,connect,recovery")]
     parts: Vec<Part>,
     /// How messages travel.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "amqp")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "amqp,rest")]
     wires: Vec<case::Wire>,
     /// Topics of an app.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=64))]

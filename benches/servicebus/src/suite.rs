@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Seconds that a run takes besides publishing: making the topics, warming up, deleting them.
-const OVERHEAD: u32 = 2;
+const OVERHEAD: u32 = 1;
 
 /// Seconds that a fault takes.
 const PER_FAULT: u32 = 2;
