@@ -148,3 +148,31 @@ async fn a_sender_that_is_detached_since_it_was_idle_is_no_fault() {
     expect_no_gap(&verdict);
     assert!(verdict.counters.iter().all(|counters| counters.faults == 0), "{:?}", verdict.counters);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_stream_is_kept_alive() {
+    let scene = Scene::new().await.with(|config| config.with_keep_alive(Duration::from_secs(1)));
+    let load = scene.quiet(3).await;
+    let sent = scene.faults().figures().sends;
+    // Each of the topics some times, and what one node sends is heard by all.
+    let enough = sent + 4 * u64::from(crate::TOPICS);
+    eventually("silent streams are heard", async || scene.faults().figures().sends >= enough).await;
+    expect_no_gap(&scene.settle(load).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_at_rest_notice_half_open_connections_by_what_does_not_come_back() {
+    let scene = Scene::new().await.with(|config| {
+        config.with_keep_alive(Duration::from_secs(1)).with_idle_timeout(Duration::from_secs(240))
+    });
+    let load = scene.quiet(2).await;
+    let made = scene.faults().figures().connections_made;
+    scene.faults().freeze();
+    eventually("both have another connection", async || {
+        scene.faults().figures().connections_made >= made + 2
+    })
+    .await;
+    scene.faults().thaw();
+    scene.say(&load).await;
+    expect_no_gap(&scene.settle(load).await);
+}

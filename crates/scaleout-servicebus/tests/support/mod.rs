@@ -14,6 +14,7 @@ pub(crate) fn for_tests(config: ServiceBusConfig) -> ServiceBusConfig {
         .with_start_jitter(Duration::ZERO)
 }
 
+#[allow(dead_code, reason = "not all tests that share this make nodes in this way")]
 pub(crate) fn node(config: ServiceBusConfig) -> Arc<dyn Backplane> {
     Arc::new(ServiceBusBackplane::new(config).expect("settings that work"))
 }
