@@ -2,8 +2,8 @@
 //!
 //! The ids of a topic have no holes, as far as is known. Where one is missing, it may be on its way: a message that was
 //! sent over a link that broke belongs to that link until its lock is over, and comes again then, behind later ones. What
-//! follows such a hole is held back for as long as a lock lasts. Where that was in vain too often, ids prove nothing, and
-//! only what follows a broken link is held back.
+//! follows such a hole is held back for as long as a lock lasts, and what is missing then is told. Where that was in vain too
+//! often, ids prove nothing: only what follows a broken link is held back, and the numbers of frames show what is missing.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,6 +21,8 @@ const MAX_BYTES: usize = 8 << 20;
 const GRACE: Duration = Duration::from_secs(1);
 /// Holes that did not fill until ids count as having holes.
 const MAX_VAIN: u32 = 3;
+/// Ids without a hole between them after which holes count anew, where nothing waits for them.
+const DENSE: u32 = 64;
 
 /// How far a reception has come. It lives through links, subscriptions and epochs.
 #[derive(Debug)]
@@ -41,6 +43,10 @@ pub(crate) struct Course {
     heard_at: Option<Instant>,
     /// Holes that did not fill.
     vain: u32,
+    /// Ids since the last hole.
+    dense: u32,
+    /// Where it was told last that something may be missing.
+    told_at: Option<u64>,
 }
 
 impl Course {
@@ -55,6 +61,8 @@ impl Course {
             lost_at: None,
             heard_at: None,
             vain: 0,
+            dense: 0,
+            told_at: None,
         }
     }
 
@@ -75,6 +83,7 @@ impl Course {
         }
         self.epoch = Some(epoch);
         self.stand = head;
+        self.told_at = (!unbroken).then_some(head);
         self.held = self.held.split_off(&head.saturating_add(1));
         self.held_bytes = self.held.values().map(Bytes::len).sum();
         self.hole_since = None;
@@ -87,7 +96,11 @@ impl Course {
     ///
     /// Where that link may have lost something, the gap is where it stood: all up to `head` would be told as lost otherwise.
     pub(crate) fn go_on(&mut self, epoch: Epoch, head: u64, unbroken: bool) -> Event {
-        opened(epoch, if unbroken { head.max(self.stand) } else { self.stand }, unbroken)
+        if unbroken {
+            return opened(epoch, head.max(self.stand), true);
+        }
+        self.told_at = Some(self.stand);
+        opened(epoch, self.stand, false)
     }
 
     /// Takes a message; one that came before is passed over.
@@ -129,9 +142,13 @@ impl Course {
                 if self.fills_until(since).is_some_and(|until| now < until) && !self.overflows() {
                     return;
                 }
-                if self.lock.is_some() {
-                    self.vain += 1;
-                }
+                self.vain = self.vain.saturating_add(1);
+                self.dense = 0;
+                events.extend(self.broken());
+            }
+            self.dense = self.dense.saturating_add(1);
+            if self.lock.is_none() && self.dense >= DENSE {
+                self.vain = 0;
             }
             self.hole_since = None;
             if let Some((_, payload)) = self.held.pop_first() {
@@ -140,6 +157,14 @@ impl Course {
                 events.push(Event::Payload { id: PayloadId(id), bytes: payload });
             }
         }
+    }
+
+    /// What tells of the hole behind where it stands: the next frame of each node that has one in it would tell as well, but
+    /// there may be none for long.
+    fn broken(&mut self) -> Option<Event> {
+        let is_told = self.told_at.replace(self.stand) == Some(self.stand);
+        let is_loss = self.vain <= MAX_VAIN && !is_told;
+        self.epoch.filter(|_| is_loss).map(|epoch| opened(epoch, self.stand, false))
     }
 
     /// When to release again although nothing came.
@@ -186,13 +211,25 @@ mod tests {
     }
 
     fn ids(course: &mut Course, now: Instant) -> Vec<u64> {
-        let mut events = Vec::new();
+        released(course, now).0
+    }
+
+    /// Ids, and before which of them it is told that something may be missing.
+    fn released(course: &mut Course, now: Instant) -> (Vec<u64>, Vec<u64>) {
+        let (mut events, mut ids, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
         course.release(now, &mut events);
-        let id = |event| match event {
-            Event::Payload { id, .. } => id.0,
-            event => panic!("{event:?}"),
-        };
-        events.into_iter().map(id).collect()
+        let mut is_broken = false;
+        for event in events {
+            match event {
+                Event::Opened { unbroken: false, .. } => is_broken = true,
+                Event::Payload { id, .. } => {
+                    ids.push(id.0);
+                    gaps.extend(std::mem::take(&mut is_broken).then_some(id.0));
+                }
+                event => panic!("{event:?}"),
+            }
+        }
+        (ids, gaps)
     }
 
     fn begun(head: u64) -> Course {
@@ -231,7 +268,7 @@ mod tests {
         let (mut course, now) = (begun(4), Instant::now());
         course.take(delivery(7));
         assert_eq!(ids(&mut course, now), [] as [u64; 0]);
-        assert_eq!(ids(&mut course, now + LOCK + GRACE), [7]);
+        assert_eq!(released(&mut course, now + LOCK + GRACE), (vec![7], vec![7]));
         course.take(delivery(6));
         assert_eq!(ids(&mut course, now + LOCK + GRACE), [] as [u64; 0]);
     }
@@ -246,7 +283,8 @@ mod tests {
             assert_eq!(ids(&mut course, now), [id]);
         }
         course.take(delivery(8));
-        assert_eq!(ids(&mut course, now), [8]);
+        // The numbers of frames tell what is missing.
+        assert_eq!(released(&mut course, now), (vec![8], vec![]));
         course.lost(now);
         course.take(delivery(10));
         assert_eq!(ids(&mut course, now), [] as [u64; 0]);
@@ -254,12 +292,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lost_with_its_link_is_not_waited_for() {
+    fn what_is_lost_with_its_link_is_told_once_and_not_waited_for() {
         let (mut course, now) = (Course::new(None), Instant::now());
         course.begin(Epoch(1), 4, true);
         course.lost(now);
+        course.go_on(Epoch(1), 9, false);
         course.take(delivery(7));
-        assert_eq!(ids(&mut course, now), [7]);
+        assert_eq!(released(&mut course, now), (vec![7], vec![]));
+        // By then the service may not know yet that the old link is gone.
+        course.take(delivery(9));
+        assert_eq!(released(&mut course, now), (vec![9], vec![9]));
+    }
+
+    #[test]
+    fn holes_count_anew_after_many_ids_without_one_where_nothing_waits_for_them() {
+        let (mut course, now) = (Course::new(None), Instant::now());
+        course.begin(Epoch(1), 0, true);
+        let mut take = |id| {
+            course.take(delivery(id));
+            released(&mut course, now).1
+        };
+        for (id, told) in [(2, vec![2]), (4, vec![4]), (6, vec![6]), (8, vec![])] {
+            assert_eq!(take(id), told);
+        }
+        for id in 9..9 + u64::from(DENSE) {
+            assert_eq!(take(id), [] as [u64; 0]);
+        }
+        assert_eq!(take(100), [100]);
     }
 
     #[test]

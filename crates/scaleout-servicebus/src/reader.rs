@@ -54,6 +54,8 @@ struct Reader {
     outbox: Arc<Outbox>,
     backoff: Backoff,
     course: Course,
+    /// What came behind the message that a fresh reception begins with, before that was known to be in this topic.
+    behind: Vec<Delivery>,
     subscription: Option<Subscription>,
     inlet: Option<Box<dyn Inlet>>,
 }
@@ -79,6 +81,7 @@ impl Reader {
         Self {
             backoff: Backoff::new(config.min_backoff, config.max_backoff, seed),
             course: Course::new(lock),
+            behind: Vec::new(),
             subscription: None,
             inlet: None,
             node,
@@ -132,7 +135,9 @@ impl Reader {
         let opened = match is_fresh {
             true => {
                 let unbroken = !self.course.has_begun();
-                self.course.begin(epoch, head, unbroken)
+                let opened = self.course.begin(epoch, head, unbroken);
+                self.behind.drain(..).for_each(|delivery| self.course.take(delivery));
+                opened
             }
             false => self.course.go_on(epoch, head, unbroken),
         };
@@ -189,6 +194,7 @@ impl Reader {
     async fn head(&mut self, epoch: Epoch, is_fresh: bool) -> Result<u64, Error> {
         let node = Arc::clone(&self.node);
         let limit = node.config.operation_timeout;
+        self.behind.clear();
         let message_id = opening_id();
         let mut append = Box::pin(node.sends(self.stream).opening(message_id.clone()));
         let (mut is_appended, mut head) = (false, None);
@@ -236,9 +242,12 @@ impl Reader {
                     self.check_order(epoch, &delivery)?;
                     head = Some(delivery.id);
                 }
-                // Of a fresh reception nothing counts until it is known where it begins.
-                if !is_fresh || head.is_some() {
-                    self.course.take(delivery);
+                // Of a fresh reception nothing counts until it is known where it begins; then ids are those of another
+                // history, perhaps.
+                match (is_fresh, head) {
+                    (true, None) => {}
+                    (true, Some(_)) => self.behind.push(delivery),
+                    (false, _) => self.course.take(delivery),
                 }
             }
         }

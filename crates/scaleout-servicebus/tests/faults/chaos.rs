@@ -56,7 +56,12 @@ async fn run(seed: u64, steps: usize) {
     scene.faults().release_sends();
     scene.faults().clear();
     load.flows().await;
-    let verdict = scene.judge(load).await;
+    let verdict = load.settle(async |stream| scene.log(stream)).await;
+    if !verdict.violations.is_empty() {
+        println!("{seed} by {reception:?} is the one that fails");
+    }
+    verdict.expect_good();
+    scene.nothing_is_left().await;
     if verdict.gaps().is_empty() {
         verdict.expect_all();
     }
