@@ -26,7 +26,11 @@ enum State<'a> {
     Quiet {
         until: Instant,
     },
-    Appending(BoxFuture<'a, Result<Epoch, Error>>),
+    Appending {
+        append: BoxFuture<'a, Result<Epoch, Error>>,
+        /// Something came meanwhile, which may be what is appended: it may be back before it is answered.
+        was_heard: bool,
+    },
     Expecting {
         until: Instant,
     },
@@ -39,17 +43,22 @@ impl<'a> Pulse<'a> {
             limit: config.operation_timeout,
             state: State::Quiet { until: Instant::now() },
         };
-        pulse.heard();
+        pulse.be_quiet();
         pulse
     }
 
     /// Something came.
     pub(crate) fn heard(&mut self) {
+        match &mut self.state {
+            State::Appending { was_heard, .. } => *was_heard = true,
+            State::Quiet { .. } | State::Expecting { .. } => self.be_quiet(),
+        }
+    }
+
+    fn be_quiet(&mut self) {
         // Not all nodes at once: what the first one appends is heard by all.
         let silence = self.silence.mul_f64(0.75 + fastrand::f64() / 2.0);
-        if !matches!(self.state, State::Appending(_)) {
-            self.state = State::Quiet { until: Instant::now() + silence };
-        }
+        self.state = State::Quiet { until: Instant::now() + silence };
     }
 
     /// Nothing was received for a while, since nobody took it.
@@ -70,16 +79,19 @@ impl<'a> Pulse<'a> {
         match &mut self.state {
             State::Quiet { until } => {
                 sleep_until(*until).await;
-                self.state = State::Appending(sends.opening(crate::reader::opening_id()).boxed());
+                let append = sends.opening(crate::reader::opening_id()).boxed();
+                self.state = State::Appending { append, was_heard: false };
             }
-            State::Appending(append) => {
+            State::Appending { append, was_heard } => {
                 let appended = append.await;
-                self.state = State::Expecting { until: Instant::now() + self.limit };
-                if let Err(error) = appended {
+                let was_heard = *was_heard;
+                if let Err(error) = &appended {
                     // It is told to whoever sends; what is received here may come all the same.
                     tracing::debug!(%error, "a silent stream could not be kept alive");
-                    self.state = State::Quiet { until: Instant::now() };
-                    self.heard();
+                }
+                match appended.is_err() || was_heard {
+                    true => self.be_quiet(),
+                    false => self.state = State::Expecting { until: Instant::now() + self.limit },
                 }
             }
             State::Expecting { until } => {

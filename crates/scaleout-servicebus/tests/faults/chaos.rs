@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::future::join_all;
-use scaleout_servicebus::Reception;
+use scaleout_servicebus::{Reception, ServiceBusConfig};
 use scaleout_testkit::load::Load;
+use servicebus_emulator::Emulator;
 
-use crate::{Scene, TOPICS, channels, traffic};
+use crate::{Scene, TOPICS, channels, settings, traffic};
 
 /// Runs.
 const SEEDS: u64 = 6;
@@ -20,23 +21,60 @@ const STEPS: usize = 8;
 
 const NODES: usize = 2;
 
+/// Runs by each of the other ways that messages travel.
+const OTHER_SEEDS: u64 = 1;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_strikes_nothing_is_missing_unreported_and_nothing_comes_twice() {
+    runs(SEEDS, |_, config| config).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_strikes_by_tls_is_reported_as_well() {
+    runs(OTHER_SEEDS, by_tls).await;
+}
+
+#[cfg(feature = "websocket")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_strikes_in_a_websocket_is_reported_as_well() {
+    runs(OTHER_SEEDS, |emulator, config| {
+        let config = by_tls(emulator, config).with_protocol(scaleout_servicebus::Protocol::WebSocket);
+        config.with_amqp_port(emulator.websocket_port())
+    })
+    .await;
+}
+
+#[cfg(feature = "rest")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_strikes_by_rest_is_reported_as_well() {
+    runs(OTHER_SEEDS, |emulator, config| {
+        by_tls(emulator, config).with_protocol(scaleout_servicebus::Protocol::Rest)
+    })
+    .await;
+}
+
+fn by_tls(emulator: &Emulator, _: ServiceBusConfig) -> ServiceBusConfig {
+    settings(&emulator.tls_connection_string()).with_ca(emulator.ca_pem())
+}
+
+async fn runs(seeds: u64, way: impl Fn(&Emulator, ServiceBusConfig) -> ServiceBusConfig + Copy) {
     let steps = number("SCALEOUT_TEST_STEPS").map_or(STEPS, |steps| usize::try_from(steps).unwrap_or(STEPS));
     let seeds: Vec<u64> = match number("SCALEOUT_TEST_SEED") {
         Some(seed) => vec![seed],
-        None => (0..number("SCALEOUT_TEST_SEEDS").unwrap_or(SEEDS)).map(|_| fastrand::u64(..)).collect(),
+        None => (0..number("SCALEOUT_TEST_SEEDS").unwrap_or(seeds)).map(|_| fastrand::u64(..)).collect(),
     };
-    join_all(seeds.into_iter().map(|seed| run(seed, steps))).await;
+    join_all(seeds.into_iter().map(|seed| run(seed, steps, way))).await;
 }
 
-async fn run(seed: u64, steps: usize) {
+async fn run(seed: u64, steps: usize, way: impl Fn(&Emulator, ServiceBusConfig) -> ServiceBusConfig) {
     let mut random = Rng::with_seed(seed);
     // Only shown where the test fails.
     println!("SCALEOUT_TEST_SEED={seed}");
     let deletes = random.u8(..4) == 0;
     let reception = if deletes { Reception::ReceiveAndDelete } else { Reception::PeekLock };
-    let scene = Scene::new().await.with(|config| {
+    let mut scene = Scene::new().await;
+    scene.config = way(&scene.emulator, scene.config.clone());
+    let scene = scene.with(|config| {
         let config = config.with_operation_timeout(Duration::from_secs(1)).with_reception(reception);
         config.with_idle_timeout(Duration::from_secs(2))
     });

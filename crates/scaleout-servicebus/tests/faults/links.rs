@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use scaleout_core::StreamState;
+use scaleout_servicebus::Reception;
 use servicebus_emulator::Emulator;
 
 use crate::{Scene, eventually, expect_confirmed, expect_no_gap};
@@ -150,14 +151,23 @@ async fn a_sender_that_is_detached_since_it_was_idle_is_no_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_stream_is_kept_alive() {
-    let scene = Scene::new().await.with(|config| config.with_keep_alive(Duration::from_secs(1)));
-    let load = scene.quiet(3).await;
-    let sent = scene.faults().figures().sends;
-    // Each of the topics some times, and what one node sends is heard by all.
-    let enough = sent + 4 * u64::from(crate::TOPICS);
-    eventually("silent streams are heard", async || scene.faults().figures().sends >= enough).await;
-    expect_no_gap(&scene.settle(load).await);
+async fn a_silent_stream_is_kept_alive_without_anybody_noticing() {
+    for (nodes, reception) in
+        [(1, Reception::PeekLock), (1, Reception::ReceiveAndDelete), (3, Reception::PeekLock)]
+    {
+        let scene = Scene::new().await.with(|config| {
+            let config = config.with_keep_alive(Duration::from_secs(1)).with_reception(reception);
+            // So that what is wrongly missed shows in time.
+            config.with_operation_timeout(Duration::from_millis(700))
+        });
+        let load = scene.quiet(nodes).await;
+        let enough = scene.faults().figures().sends + 4 * u64::from(crate::TOPICS);
+        eventually("silent streams are heard", async || scene.faults().figures().sends >= enough).await;
+        for node in 0..nodes {
+            assert_eq!(load.bus(node).counters().faults, 0, "{nodes} nodes by {reception:?}");
+        }
+        expect_no_gap(&scene.settle(load).await);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
