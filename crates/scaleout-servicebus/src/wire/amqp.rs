@@ -4,6 +4,9 @@
 //! the links that live stay on it, the next ones go over a new one. A connection that does not answer is cut, with all
 //! that is on it.
 
+mod failures;
+mod links;
+
 use std::{
     io,
     sync::{
@@ -13,29 +16,20 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use fe2o3_amqp::{
     Connection, Receiver, Sender, Session,
-    connection::{ConnectionHandle, ConnectionStopReason, OpenError},
-    link::{
-        CreditMode, DispositionError, IllegalLinkStateError, LinkStateError, MessageSizeExceeded,
-        ReceiverAttachError, RecvError, SendError, SenderAttachError, SessionStopReason,
-        delivery::DeliveryInfo,
-    },
+    connection::ConnectionHandle,
+    link::CreditMode,
     sasl_profile::SaslProfile,
-    session::{BeginError, SessionHandle},
-    transport::Error as TransportError,
+    session::SessionHandle,
     types::{
-        definitions::{self, ErrorCondition, ReceiverSettleMode, SenderSettleMode},
-        messaging::{
-            Body, Data, Message, MessageId, Outcome, Properties, Source, Target, annotations::OwnedKey,
-        },
-        primitives::{Binary, Symbol, Timestamp, Value},
+        definitions::{ReceiverSettleMode, SenderSettleMode},
+        messaging::{Source, Target},
+        primitives::Timestamp,
     },
 };
 use fe2o3_amqp_cbs::{client::CbsClient, token::CbsToken};
-use fe2o3_amqp_management::error::{AttachError, Error as ManagementError};
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::future::BoxFuture;
 use rustls::{ClientConfig, pki_types::ServerName};
 use scaleout_core::{Error, ErrorKind};
 use tokio::{
@@ -47,9 +41,13 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::{
+    failures::{of_attach, of_begin, of_management, of_open, of_receiver_attach, of_sender_attach},
+    links::{AmqpInlet, AmqpOutlet},
+};
 #[cfg(feature = "websocket")]
 use super::websocket;
-use super::{Answer, Delivery, FOREIGN_BODY, Inlet, Outgoing, Outlet, Wire, cut::Cuttable};
+use super::{Inlet, Outlet, Wire, cut::Cuttable};
 #[cfg(feature = "websocket")]
 use crate::config::Protocol;
 use crate::{
@@ -63,9 +61,6 @@ const MAX_FRAME_BYTES: u32 = 65_536;
 
 /// Sessions of one connection; the service takes up to 4,999.
 const MAX_CHANNEL: u16 = 4_998;
-
-/// The service's place of a message in its topic.
-const ENQUEUED_SEQUENCE_NUMBER: &str = "x-opt-enqueue-sequence-number";
 
 /// Connections to a namespace.
 #[derive(Debug)]
@@ -360,8 +355,14 @@ impl Link {
     fn fail(&self, failure: &Failure) {
         self.retired.store(true, Ordering::Relaxed);
         if matches!(failure, Failure::TimedOut { .. }) {
-            self.cut.cancel();
+            self.give_up();
         }
+    }
+
+    /// It does not answer any more: all that is on it ends.
+    fn give_up(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+        self.cut.cancel();
     }
 }
 
@@ -420,229 +421,6 @@ async fn renew(link: Weak<Link>, cut: CancellationToken, tokens: Arc<Tokens>) {
     }
 }
 
-/// A sender, the session it has for itself, and the connection under it.
-#[derive(Debug)]
-struct AmqpOutlet {
-    sender: Sender,
-    session: SessionHandle<()>,
-    link: Arc<Link>,
-    tokens: Arc<Tokens>,
-    audience: String,
-}
-
-impl Outlet for AmqpOutlet {
-    fn max_message_bytes(&self) -> Option<u64> {
-        // 0 stands for "no limit".
-        self.sender.max_message_size().filter(|bytes| *bytes > 0)
-    }
-
-    fn is_bound(&self) -> bool {
-        true
-    }
-
-    fn send(&mut self, message: Outgoing) -> BoxFuture<'_, Result<Answer, Failure>> {
-        Box::pin(async move {
-            let properties = Properties::builder().message_id(MessageId::String(message.message_id)).build();
-            let body = Data(Binary::from(Vec::from(message.payload)));
-            let message = Message::builder().properties(properties).data(body).build();
-            let sent = tokio::select! {
-                biased;
-                sent = self.sender.send(message) => sent,
-                // The client leaves a send without an answer alone when all that is under it has ended.
-                _ = self.session.on_end() => Err(SendError::LinkStateError(LinkStateError::IllegalState)),
-            };
-            match sent {
-                Ok(outcome) => Ok(answer(outcome)),
-                // The client looks before it sends.
-                Err(SendError::MessageSizeExceeded(size)) => Ok(Answer::Refused(too_large(&size))),
-                Err(error) => {
-                    let failure = of_send(error);
-                    self.link.fail(&failure);
-                    Err(failure)
-                }
-            }
-        })
-    }
-
-    fn prove(&mut self) -> BoxFuture<'_, Result<(), Failure>> {
-        Box::pin(async {
-            // It goes over the same connection, behind all that the service has said of the link.
-            let claimed = self.link.claim(&self.tokens, self.audience.clone()).await;
-            if let Err(failure) = &claimed {
-                self.link.fail(failure);
-            }
-            claimed
-        })
-    }
-
-    fn ended(&mut self) -> BoxFuture<'_, ()> {
-        Box::pin(async {
-            self.sender.on_detach().await;
-        })
-    }
-
-    fn has_ended(&mut self) -> bool {
-        self.session.is_ended() || self.link.cut.is_cancelled() || self.ended().now_or_never().is_some()
-    }
-
-    fn close(self: Box<Self>, patience: Duration) -> BoxFuture<'static, ()> {
-        let Self { sender, mut session, link, .. } = *self;
-        Box::pin(async move {
-            let _ = timeout(patience, async {
-                let _ = sender.close().await;
-                let _ = session.end().await;
-            })
-            .await;
-            drop(link);
-        })
-    }
-
-    fn abandon(self: Box<Self>) {
-        self.link.retired.store(true, Ordering::Relaxed);
-        self.link.cut.cancel();
-    }
-}
-
-/// A receiver, the session it has for itself, and the connection under it.
-#[derive(Debug)]
-struct AmqpInlet {
-    receiver: Receiver,
-    session: SessionHandle<()>,
-    link: Arc<Link>,
-    /// Whether messages wait to be settled.
-    settles: bool,
-    /// Messages that the service may still send.
-    credit: u32,
-    /// Received, and not handed out yet.
-    taken: Vec<Delivery>,
-    /// Received, and perhaps not settled yet.
-    unsettled: Vec<DeliveryInfo>,
-    /// What ended the link behind them.
-    failed: Option<Failure>,
-}
-
-/// What the client receives.
-type Received = Result<fe2o3_amqp::link::delivery::Delivery<Body<Value>>, RecvError>;
-
-impl AmqpInlet {
-    async fn next(&mut self, room: u32) -> Result<Vec<Delivery>, Failure> {
-        loop {
-            if self.taken.is_empty() {
-                // What was received before an error is handed out first.
-                if let Some(failure) = self.failed.take() {
-                    return Err(failure);
-                }
-                self.fill(room).await?;
-            }
-            if !self.unsettled.is_empty() {
-                let settled = self.receiver.accept_all(self.unsettled.iter().cloned()).await;
-                // Those come again, and are passed over then.
-                self.failed = settled.map_err(of_disposition).err().or(self.failed.take());
-                self.unsettled.clear();
-            }
-            if !self.taken.is_empty() {
-                return Ok(std::mem::take(&mut self.taken));
-            }
-        }
-    }
-
-    /// Waits for a message, and takes all that are there.
-    async fn fill(&mut self, room: u32) -> Result<(), Failure> {
-        if self.credit <= room / 2 {
-            self.receiver.set_credit(room).await.map_err(of_illegal_state)?;
-            self.credit = room;
-        }
-        let mut received = Some(self.receiver.recv::<Body<Value>>().await);
-        while let Some(delivery) = received {
-            if let Err(failure) = self.take(delivery) {
-                self.failed = Some(failure);
-                break;
-            }
-            received = self.receiver.recv::<Body<Value>>().now_or_never();
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, received: Received) -> Result<(), Failure> {
-        let delivery = match received {
-            Ok(delivery) => delivery,
-            Err(RecvError::MessageDecode(error)) => {
-                // None of ours; left as it is it would come again and again.
-                tracing::warn!(error = %error.source, "a message cannot be read, and is passed over");
-                self.credit = self.credit.saturating_sub(1);
-                self.unsettled.extend(self.settles.then_some(error.info));
-                return Ok(());
-            }
-            Err(error) => return Err(of_receive(error)),
-        };
-        self.credit = self.credit.saturating_sub(1);
-        if self.settles {
-            self.unsettled.push(DeliveryInfo::from(&delivery));
-        }
-        let message = delivery.into_message();
-        let id = message
-            .message_annotations
-            .as_ref()
-            .and_then(|annotations| annotations.0.get(&OwnedKey::from(ENQUEUED_SEQUENCE_NUMBER)))
-            .and_then(|number| match number {
-                Value::Long(number) => u64::try_from(*number).ok(),
-                _ => None,
-            })
-            .ok_or_else(|| Failure::Foreign("a message without an enqueued sequence number".into()))?;
-        let message_id = message.properties.and_then(|properties| properties.message_id);
-        self.taken.push(Delivery {
-            id,
-            message_id: message_id.and_then(|id| match id {
-                MessageId::String(id) => Some(id),
-                _ => None,
-            }),
-            payload: payload(message.body),
-        });
-        Ok(())
-    }
-}
-
-impl Inlet for AmqpInlet {
-    fn receive(&mut self, room: u32) -> BoxFuture<'_, Result<Vec<Delivery>, Failure>> {
-        Box::pin(async move {
-            let received = self.next(room).await;
-            if let Err(failure) = &received {
-                self.link.fail(failure);
-            }
-            received
-        })
-    }
-
-    fn close(self: Box<Self>, patience: Duration) -> BoxFuture<'static, ()> {
-        let Self { receiver, mut session, link, .. } = *self;
-        Box::pin(async move {
-            let _ = timeout(patience, async {
-                let _ = receiver.close().await;
-                let _ = session.end().await;
-            })
-            .await;
-            drop(link);
-        })
-    }
-}
-
-/// The bytes of a message: those of its data section, where it has one.
-fn payload(body: Body<Value>) -> Bytes {
-    match body {
-        Body::Data(sections) => {
-            let mut sections = sections.into_iter().map(|Data(bytes)| bytes.into_vec());
-            let first = sections.next().unwrap_or_default();
-            // More than one is none of ours, and no frame ends in another section.
-            Bytes::from(sections.fold(first, |mut all, next| {
-                all.extend(next);
-                all
-            }))
-        }
-        Body::Empty => Bytes::new(),
-        Body::Value(_) | Body::Sequence(_) => Bytes::from_static(FOREIGN_BODY),
-    }
-}
-
 fn set_up(socket: &TcpStream) -> io::Result<()> {
     // Small frames wait for nothing: without it a send stalls for 40 ms now and then.
     socket.set_nodelay(true)?;
@@ -653,160 +431,4 @@ fn set_up(socket: &TcpStream) -> io::Result<()> {
 
 async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     timeout(limit, work).await.unwrap_or(Err(Failure::TimedOut { after: limit }))
-}
-
-fn answer(outcome: Outcome) -> Answer {
-    Answer::Refused(match outcome {
-        Outcome::Accepted(_) => return Answer::Accepted,
-        Outcome::Rejected(rejected) => match rejected.error {
-            Some(error) => of_amqp(&error),
-            None => refused("rejected", "the service rejected a message without saying why"),
-        },
-        Outcome::Released(_) | Outcome::Modified(_) => refused("released", "the service gave a message back"),
-    })
-}
-
-fn refused(condition: &str, description: &str) -> Failure {
-    Failure::Amqp { condition: condition.into(), description: description.into() }
-}
-
-/// What the service says, in its own words.
-fn of_amqp(error: &definitions::Error) -> Failure {
-    let condition = match &error.condition {
-        ErrorCondition::AmqpError(condition) => Symbol::from(condition),
-        ErrorCondition::ConnectionError(condition) => Symbol::from(condition),
-        ErrorCondition::SessionError(condition) => Symbol::from(condition),
-        ErrorCondition::LinkError(condition) => Symbol::from(condition),
-        ErrorCondition::Custom(condition) => condition.clone(),
-    };
-    let condition = condition.0;
-    Failure::Amqp { condition, description: error.description.clone().unwrap_or_default() }
-}
-
-fn of_open(error: OpenError) -> Failure {
-    match error {
-        OpenError::Io(error) => Failure::Io(error),
-        OpenError::RemoteClosedWithError(error) => of_amqp(&error),
-        OpenError::TransportError(TransportError::Io(error)) => Failure::Io(error),
-        OpenError::RemoteClosed
-        | OpenError::IllegalState
-        | OpenError::TransportError(TransportError::IdleTimeoutElapsed) => Failure::Closed,
-        error => Failure::Foreign(format!("an AMQP connection cannot be opened: {error}")),
-    }
-}
-
-fn of_begin(error: BeginError) -> Failure {
-    match error {
-        BeginError::RemoteEndedWithError(error) => of_amqp(&error),
-        BeginError::ConnectionStopped(reason) => of_connection_stop(&reason),
-        _ => Failure::Closed,
-    }
-}
-
-fn of_connection_stop(reason: &ConnectionStopReason) -> Failure {
-    match reason {
-        ConnectionStopReason::RemoteClosedWithError(error) => of_amqp(error),
-        _ => Failure::Closed,
-    }
-}
-
-fn of_session_stop(reason: &SessionStopReason) -> Failure {
-    match reason {
-        SessionStopReason::RemoteEndedWithError(error) => of_amqp(error),
-        SessionStopReason::ConnectionStopped(reason) => of_connection_stop(reason),
-        _ => Failure::Closed,
-    }
-}
-
-fn of_sender_attach(error: SenderAttachError) -> Failure {
-    match error {
-        SenderAttachError::RemoteClosedWithError(error) => of_amqp(&error),
-        SenderAttachError::SessionStopped(reason) => of_session_stop(&reason),
-        // It ended while it was attached, which the client tells in many ways.
-        SenderAttachError::SessionNotMapped
-        | SenderAttachError::IllegalState
-        | SenderAttachError::NonAttachFrameReceived
-        | SenderAttachError::ExpectImmediateDetach
-        | SenderAttachError::IncomingTargetIsNone => Failure::Closed,
-        error => Failure::Foreign(format!("a link to send cannot be attached: {error}")),
-    }
-}
-
-fn of_receiver_attach(error: ReceiverAttachError) -> Failure {
-    match error {
-        ReceiverAttachError::RemoteClosedWithError(error) => of_amqp(&error),
-        ReceiverAttachError::SessionStopped(reason) => of_session_stop(&reason),
-        ReceiverAttachError::SessionNotMapped
-        | ReceiverAttachError::IllegalState
-        | ReceiverAttachError::NonAttachFrameReceived
-        | ReceiverAttachError::ExpectImmediateDetach
-        | ReceiverAttachError::IncomingSourceIsNone => Failure::Closed,
-        error => Failure::Foreign(format!("a link to receive cannot be attached: {error}")),
-    }
-}
-
-fn of_attach(error: AttachError) -> Failure {
-    match error {
-        AttachError::Sender(error) => of_sender_attach(error),
-        AttachError::Receiver(error) => of_receiver_attach(error),
-    }
-}
-
-fn of_link(error: LinkStateError) -> Failure {
-    match error {
-        LinkStateError::RemoteDetachedWithError(error) | LinkStateError::RemoteClosedWithError(error) => {
-            of_amqp(&error)
-        }
-        LinkStateError::SessionStopped(reason) => of_session_stop(&reason),
-        _ => Failure::Closed,
-    }
-}
-
-fn of_send(error: SendError) -> Failure {
-    match error {
-        SendError::LinkStateError(error) => of_link(error),
-        SendError::Detached(error) => of_link(error.into()),
-        error => Failure::Foreign(format!("a message cannot be sent: {error}")),
-    }
-}
-
-fn of_receive(error: RecvError) -> Failure {
-    match error {
-        RecvError::LinkStateError(error) => of_link(error),
-        error => Failure::Foreign(format!("what comes on a link is no message: {error}")),
-    }
-}
-
-fn of_illegal_state(error: IllegalLinkStateError) -> Failure {
-    of_link(error.into())
-}
-
-fn of_disposition(error: DispositionError) -> Failure {
-    match error {
-        DispositionError::SessionStopped(reason) => of_session_stop(&reason),
-        _ => Failure::Closed,
-    }
-}
-
-/// Of a put-token request, whose answer has a status as one by HTTP has.
-fn of_management(error: ManagementError) -> Failure {
-    match error {
-        ManagementError::Status(status) => {
-            let said = status.description.unwrap_or_default();
-            match status.code.0.get() {
-                401 | 403 => Failure::Unauthorized(said),
-                404 => Failure::NotFound(said),
-                code => Failure::Http { status: code, sub_code: None, detail: said },
-            }
-        }
-        ManagementError::Send(error) => of_send(error),
-        ManagementError::Recv(error) => of_receive(error),
-        ManagementError::Disposition(error) => of_disposition(error),
-        error => Failure::Foreign(format!("a token was not answered as it should be: {error}")),
-    }
-}
-
-fn too_large(size: &MessageSizeExceeded) -> Failure {
-    let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
-    Failure::TooLarge { actual: bytes(size.size), limit: bytes(size.max_size) }
 }
