@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::{Error, ErrorKind};
+
 /// One ordered lane of a backplane, `0` to `stream_count - 1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamIndex(pub u16);
@@ -77,6 +79,26 @@ pub struct FrameId {
     pub number: u64,
     /// The last number of this node that the store confirmed on this stream; 0 where there is none.
     pub after: u64,
+}
+
+impl FrameId {
+    /// Whether a backplane may be asked to send this with `payload_bytes`, where it takes up to `max_payload_bytes` (rules
+    /// 2 and 15 of the [contract](crate::backplane)).
+    ///
+    /// # Errors
+    /// [`PayloadTooLarge`](ErrorKind::PayloadTooLarge); [`Config`](ErrorKind::Config) for a probe with a payload, and for a
+    /// frame without one.
+    pub fn check(self, payload_bytes: usize, max_payload_bytes: usize) -> Result<(), Error> {
+        if payload_bytes > max_payload_bytes {
+            let (actual, limit) = (payload_bytes, max_payload_bytes);
+            return Err(Error::from(ErrorKind::PayloadTooLarge { actual, limit }));
+        }
+        match (self.number, payload_bytes) {
+            (0, 1..) => Err(Error::new(ErrorKind::Config, "a probe (number 0) carries no payload")),
+            (1.., 0) => Err(Error::new(ErrorKind::Config, "an empty payload has no frame number")),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Where a reader stands on a stream: a place between two messages, the same on every node.

@@ -72,15 +72,7 @@ impl ServiceBusBackplane {
         if !self.node().has(stream) {
             return Err(self.no_such(stream));
         }
-        let limit = self.node().config.max_payload_bytes;
-        if payload.len() > limit {
-            return Err(Error::from(ErrorKind::PayloadTooLarge { actual: payload.len(), limit }));
-        }
-        match (frame.number, payload.len()) {
-            (0, 1..) => return Err(Error::new(ErrorKind::Config, "a probe (number 0) carries no payload")),
-            (1.., 0) => return Err(Error::new(ErrorKind::Config, "an empty payload has no frame number")),
-            _ => {}
-        }
+        frame.check(payload.len(), self.node().config.max_payload_bytes)?;
         if self.node().is_closed() {
             return Err(crate::node::closed());
         }

@@ -12,9 +12,9 @@ use std::{fmt, num::NonZeroU16, str::FromStr, time::Duration};
 
 use scaleout_core::{AppName, Error, ErrorKind, provider::settings::is_host};
 
-pub(crate) use self::endpoints::ManagementUrl;
 #[cfg(feature = "entra")]
 pub(crate) use self::tls::tls_of;
+pub(crate) use self::{endpoints::ManagementUrl, tls::NodeTls};
 use crate::token::Credential;
 
 /// The settings of a Service Bus backplane.

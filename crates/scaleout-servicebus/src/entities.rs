@@ -14,7 +14,7 @@ use scaleout_core::{Backoff, Epoch, Error, ErrorKind, StreamIndex};
 use tokio::{sync::OnceCell, time::sleep};
 
 use crate::{
-    config::ServiceBusConfig,
+    config::{NodeTls, ServiceBusConfig},
     error::Failure,
     management::{Created, Management, SubscriptionSpec, TopicInfo, TopicSpec},
     token::Tokens,
@@ -48,8 +48,13 @@ impl Entities {
     ///
     /// # Errors
     /// [`Config`](ErrorKind::Config) where TLS cannot be set up.
-    pub(crate) fn new(config: Arc<ServiceBusConfig>, tokens: Arc<Tokens>) -> Result<Self, Error> {
-        let management = if config.create_entities { Some(Management::new(&config, tokens)?) } else { None };
+    pub(crate) fn new(
+        config: Arc<ServiceBusConfig>,
+        tokens: Arc<Tokens>,
+        tls: &NodeTls<'_>,
+    ) -> Result<Self, Error> {
+        let management =
+            if config.create_entities { Some(Management::new(&config, tokens, tls)?) } else { None };
         let topic = |index| Topic {
             name: names::topic(&config, StreamIndex(index)),
             duplicate_window: Mutex::default(),

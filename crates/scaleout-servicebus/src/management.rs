@@ -25,7 +25,7 @@ pub(crate) use self::{
     topics::{TopicInfo, TopicSpec},
 };
 use crate::{
-    config::ServiceBusConfig,
+    config::{NodeTls, ServiceBusConfig},
     error::Failure,
     token::{TokenKind, Tokens, UNRESERVED},
 };
@@ -55,22 +55,12 @@ impl Management {
     ///
     /// # Errors
     /// [`Config`](scaleout_core::ErrorKind::Config) where the settings have no URL, or there are no certificates.
-    pub(crate) fn new(config: &ServiceBusConfig, tokens: Arc<Tokens>) -> Result<Self, Error> {
-        let Some(url) = config.management_url() else {
-            config.check()?;
-            return Err(scaleout_core::ErrorKind::Config.into());
-        };
-        let tls = if url.tls { Some(config.client_tls()?) } else { None };
-        Ok(Self {
-            http: Http {
-                url,
-                tls,
-                connect_timeout: config.connect_timeout,
-                answer_timeout: config.operation_timeout,
-            },
-            resource: config.resource_uri(""),
-            tokens,
-        })
+    pub(crate) fn new(
+        config: &ServiceBusConfig,
+        tokens: Arc<Tokens>,
+        tls: &NodeTls<'_>,
+    ) -> Result<Self, Error> {
+        Ok(Self { http: Http::of(config, tls)?, resource: config.resource_uri(""), tokens })
     }
 
     /// The names of the topics that begin with `prefix` in any case, as the service does not tell cases apart.

@@ -1,12 +1,18 @@
 //! What the tasks of a node share: settings, the way to the namespace, and what is known of the topics.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use scaleout_core::{Epoch, Error, ErrorKind, StreamIndex};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use scaleout_core::{Epoch, Error, ErrorKind, StreamIndex, provider::Closing};
+use tokio_util::task::TaskTracker;
 
 use crate::{
-    config::ServiceBusConfig,
+    config::{NodeTls, ServiceBusConfig},
     entities::Entities,
     sender::Sends,
     token::Tokens,
@@ -22,10 +28,13 @@ pub(crate) struct Node {
     /// All that runs for this node, until it is closed.
     pub(crate) tasks: TaskTracker,
     lanes: Box<[Lane]>,
-    closing: CancellationToken,
+    closing: Closing,
     /// What could not be released.
     unreleased: Mutex<Option<Error>>,
 }
+
+/// How long the end of a link in good order may take.
+pub(crate) const CLOSING: Duration = Duration::from_secs(2);
 
 /// One stream.
 #[derive(Debug, Default)]
@@ -34,7 +43,7 @@ pub(crate) struct Lane {
     /// The newest epoch of the topic that was seen.
     epoch: Mutex<Option<Epoch>>,
     /// Whether a reception has the node's own subscription on the topic.
-    is_received: Mutex<bool>,
+    is_received: AtomicBool,
 }
 
 impl Node {
@@ -45,15 +54,16 @@ impl Node {
     pub(crate) fn new(config: ServiceBusConfig) -> Result<Arc<Self>, Error> {
         let config = Arc::new(config);
         let tokens = Arc::new(Tokens::new(&config));
-        let entities = Entities::new(Arc::clone(&config), Arc::clone(&tokens))?;
-        let wire = wire::new(&config, tokens)?;
+        let tls = NodeTls::of(&config);
+        let entities = Entities::new(Arc::clone(&config), Arc::clone(&tokens), &tls)?;
+        let wire = wire::new(&config, tokens, &tls)?;
         Ok(Arc::new(Self {
             lanes: (0..config.topic_count.get()).map(|_| Lane::default()).collect(),
             config,
             entities,
             wire,
             tasks: TaskTracker::new(),
-            closing: CancellationToken::new(),
+            closing: Closing::default(),
             unreleased: Mutex::default(),
         }))
     }
@@ -73,11 +83,11 @@ impl Node {
 
     /// Ends once the backplane is closed.
     pub(crate) async fn closing(&self) {
-        self.closing.cancelled().await;
+        self.closing.wait().await;
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.closing.is_cancelled()
+        self.closing.is_closed()
     }
 
     /// What `work` comes to, or `Closed` as soon as the backplane is.
@@ -85,11 +95,7 @@ impl Node {
         &self,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        tokio::select! {
-            biased;
-            () = self.closing() => Err(closed()),
-            result = work => result,
-        }
+        self.closing.unless_closed(work, closed).await
     }
 
     /// Takes note of what could not be released.
@@ -99,7 +105,7 @@ impl Node {
 
     /// Ends all tasks, waits until they have released what they had, and ends the connections.
     pub(crate) async fn close(&self) -> Result<(), Error> {
-        self.closing.cancel();
+        self.closing.close();
         self.tasks.close();
         self.tasks.wait().await;
         self.wire.close().await;
@@ -113,7 +119,7 @@ pub(crate) struct Owner(pub(crate) Arc<Node>);
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.closing.cancel();
+        self.0.closing.close();
     }
 }
 
@@ -130,11 +136,11 @@ impl Lane {
 
     /// Takes the node's own subscription for a reception; `false` if another one has it.
     pub(crate) fn take_subscription(&self) -> bool {
-        !std::mem::replace(&mut *lock(&self.is_received), true)
+        !self.is_received.swap(true, Ordering::AcqRel)
     }
 
     pub(crate) fn give_subscription_back(&self) {
-        *lock(&self.is_received) = false;
+        self.is_received.store(false, Ordering::Release);
     }
 }
 

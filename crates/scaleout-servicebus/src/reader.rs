@@ -13,7 +13,7 @@ use crate::{
     config::Reception,
     course::Course,
     error::Failure,
-    node::{Node, Owner},
+    node::{CLOSING, Node, Owner},
     pulse::Pulse,
     wire::{Delivery, Inlet},
 };
@@ -77,9 +77,8 @@ impl Reader {
     fn new(node: Arc<Node>, stream: StreamIndex, outbox: Arc<Outbox>) -> Self {
         let config = &node.config;
         let lock = (config.reception == Reception::PeekLock).then_some(config.lock_duration);
-        let seed = Uuid::new_v4().as_u64_pair().0;
         Self {
-            backoff: Backoff::new(config.min_backoff, config.max_backoff, seed),
+            backoff: Backoff::new(config.min_backoff, config.max_backoff, fastrand::u64(..)),
             course: Course::new(lock),
             behind: Vec::new(),
             subscription: None,
@@ -355,9 +354,6 @@ impl Reader {
 pub(crate) fn opening_id() -> String {
     format!("opening-{}", Uuid::new_v4().simple())
 }
-
-/// How long the end of a link may take at the end of a reception.
-const CLOSING: Duration = Duration::from_secs(2);
 
 /// Time limits that a message of this node's own may take to come back while others come, which may be a backlog.
 const BACKLOG: u32 = 6;

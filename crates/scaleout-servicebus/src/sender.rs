@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     error::Failure,
-    node::{Node, closed},
+    node::{CLOSING, Node, closed},
     wire::{Answer, Outgoing, Outlet},
 };
 
@@ -308,9 +308,6 @@ async fn ended(outlet: &mut Option<(Box<dyn Outlet>, Epoch)>) {
         None => std::future::pending().await,
     }
 }
-
-/// How long the end of a link may take at the close.
-const CLOSING: Duration = Duration::from_secs(2);
 
 /// What the topics confirmed, and what was tried, by node: Service Bus cannot be asked what it holds (rule 9).
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use scaleout_core::Error;
 
 use crate::{
-    config::{Reception, ServiceBusConfig},
+    config::{NodeTls, Reception, ServiceBusConfig},
     error::Failure,
     token::Tokens,
 };
@@ -23,12 +23,16 @@ use crate::{
 ///
 /// # Errors
 /// [`Config`](scaleout_core::ErrorKind::Config) where TLS cannot be set up.
-pub(crate) fn new(config: &Arc<ServiceBusConfig>, tokens: Arc<Tokens>) -> Result<Box<dyn Wire>, Error> {
+pub(crate) fn new(
+    config: &Arc<ServiceBusConfig>,
+    tokens: Arc<Tokens>,
+    tls: &NodeTls<'_>,
+) -> Result<Box<dyn Wire>, Error> {
     #[cfg(feature = "rest")]
     if config.protocol == crate::config::Protocol::Rest {
-        return Ok(Box::new(rest::Rest::new(config, tokens)?));
+        return Ok(Box::new(rest::Rest::new(config, tokens, tls)?));
     }
-    Ok(Box::new(amqp::Amqp::new(Arc::clone(config), tokens)?))
+    Ok(Box::new(amqp::Amqp::new(Arc::clone(config), tokens, tls)?))
 }
 
 /// A way to the namespace, shared by all links of a node.

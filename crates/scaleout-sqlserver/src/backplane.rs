@@ -66,15 +66,7 @@ impl SqlServerBackplane {
 
     async fn append(&self, stream: StreamIndex, frame: FrameId, payload: Bytes) -> Result<(), Error> {
         let Some(lane) = self.lane(stream) else { return Err(self.no_such(stream)) };
-        let limit = self.node.config.max_payload_bytes;
-        if payload.len() > limit {
-            return Err(Error::from(ErrorKind::PayloadTooLarge { actual: payload.len(), limit }));
-        }
-        match (frame.number, payload.len()) {
-            (0, 1..) => return Err(Error::new(ErrorKind::Config, "a probe (number 0) carries no payload")),
-            (1.., 0) => return Err(Error::new(ErrorKind::Config, "an empty payload has no frame number")),
-            _ => {}
-        }
+        frame.check(payload.len(), self.node.config.max_payload_bytes)?;
         upkeep::begin(&self.node);
         self.node.unless_closed(self.node.send(lane, frame, payload)).await
     }

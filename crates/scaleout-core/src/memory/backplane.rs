@@ -120,7 +120,7 @@ impl Connection {
             return Err(no_such(stream));
         }
         let capabilities = self.store.config().capabilities;
-        check(frame, payload.len(), capabilities.max_payload_bytes)?;
+        frame.check(payload.len(), capabilities.max_payload_bytes)?;
         let lane = self.store.lane(stream);
         let delay = lane.lock().faults.send_delay;
         if !delay.is_zero() {
@@ -191,18 +191,6 @@ impl fmt::Debug for Connection {
             .field("number", &self.number)
             .field("store", &self.store)
             .finish_non_exhaustive()
-    }
-}
-
-/// Rules 2 and 15: a frame has bytes, not too many, and a probe has none.
-fn check(frame: FrameId, actual: usize, limit: usize) -> Result<(), Error> {
-    if actual > limit {
-        return Err(Error::from(ErrorKind::PayloadTooLarge { actual, limit }));
-    }
-    match (frame.number, actual) {
-        (0, 1..) => Err(Error::new(ErrorKind::Config, "a probe (number 0) carries no payload")),
-        (1.., 0) => Err(Error::new(ErrorKind::Config, "an empty payload has no frame number")),
-        _ => Ok(()),
     }
 }
 

@@ -133,6 +133,15 @@ impl Closing {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// Ends as soon as it is closed. Cancel safe.
+    pub async fn wait(&self) {
+        let told = self.told.notified();
+        // Made before the look, so that no close is missed in between.
+        if !self.is_closed() {
+            told.await;
+        }
+    }
+
     /// What `work` comes to, or the error that `closed` makes as soon as the backplane is closed.
     ///
     /// # Errors
@@ -145,15 +154,13 @@ impl Closing {
         work: impl Future<Output = Result<T, Error>>,
         closed: impl FnOnce() -> Error,
     ) -> Result<T, Error> {
-        let told = self.told.notified();
-        // Made before the look, so that no close is missed in between.
         if self.is_closed() {
             return Err(closed());
         }
         tokio::select! {
             biased;
             result = work => result,
-            () = told => Err(closed()),
+            () = self.wait() => Err(closed()),
         }
     }
 }

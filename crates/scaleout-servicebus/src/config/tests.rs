@@ -341,7 +341,7 @@ fn a_ca_is_checked_and_trusted_besides_those_of_the_system() {
     let ca = TestCa::new().expect("a CA");
     let config = config().with_ca(ca.ca_pem());
     assert_eq!(config.check().map_err(|error| error.to_string()), Ok(()));
-    assert!(config.client_tls().is_ok());
+    assert!(NodeTls::of(&config).get().is_ok());
     assert!(config.with_development_emulator(true).check().is_err(), "it has no TLS");
 }
 

@@ -1,6 +1,6 @@
 //! TLS from the settings, the same for messages and for requests about entities.
 
-use std::sync::Arc;
+use std::{cell::OnceCell, sync::Arc};
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -10,18 +10,6 @@ use rustls::{
 use scaleout_core::{Error, ErrorKind};
 
 use crate::config::ServiceBusConfig;
-
-impl ServiceBusConfig {
-    /// What TLS connections are made with.
-    ///
-    /// It reads the certificates of the operating system, so it is made once.
-    ///
-    /// # Errors
-    /// [`Config`](ErrorKind::Config) where no authority is known.
-    pub(crate) fn client_tls(&self) -> Result<Arc<ClientConfig>, Error> {
-        tls_of(self.ca.as_deref())
-    }
-}
 
 /// What TLS connections are made with: rustls with ring, whatever provider the process has, and the authorities of the
 /// operating system besides those of `ca`.
@@ -48,6 +36,29 @@ pub(crate) fn tls_of(ca: Option<&[u8]>) -> Result<Arc<ClientConfig>, Error> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+/// TLS for all that a node connects to. It reads the certificates of the operating system, so it is made once, and only
+/// where something needs it.
+pub(crate) struct NodeTls<'a> {
+    config: &'a ServiceBusConfig,
+    made: OnceCell<Arc<ClientConfig>>,
+}
+
+impl<'a> NodeTls<'a> {
+    pub(crate) fn of(config: &'a ServiceBusConfig) -> Self {
+        Self { config, made: OnceCell::new() }
+    }
+
+    /// # Errors
+    /// [`Config`](ErrorKind::Config) where no authority is known.
+    pub(crate) fn get(&self) -> Result<Arc<ClientConfig>, Error> {
+        if let Some(made) = self.made.get() {
+            return Ok(Arc::clone(made));
+        }
+        let made = tls_of(self.config.ca.as_deref())?;
+        Ok(Arc::clone(self.made.get_or_init(|| made)))
+    }
 }
 
 /// Reports to `refuse` what is wrong with the certificates in `pem`.

@@ -24,7 +24,8 @@ fn config(emulator: &Emulator, topics: u16) -> ServiceBusConfig {
 
 fn entities(config: ServiceBusConfig) -> Entities {
     let tokens = Arc::new(Tokens::new(&config));
-    Entities::new(Arc::new(config), tokens).expect("good settings")
+    let config = Arc::new(config);
+    Entities::new(Arc::clone(&config), tokens, &NodeTls::of(&config)).expect("good settings")
 }
 
 async fn subscribe(entities: &Entities, stream: u16) -> Result<bool, Error> {

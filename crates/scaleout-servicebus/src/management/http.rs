@@ -12,6 +12,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
+use scaleout_core::{Error, ErrorKind};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -19,7 +20,10 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::{config::ManagementUrl, error::Failure};
+use crate::{
+    config::{ManagementUrl, NodeTls, ServiceBusConfig},
+    error::Failure,
+};
 
 /// Makes connections to one place.
 #[derive(Debug)]
@@ -43,6 +47,23 @@ pub(crate) struct Answer {
 }
 
 impl Http {
+    /// To where the settings say. It connects to nothing.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config) where the settings have no URL, or TLS cannot be set up.
+    pub(crate) fn of(config: &ServiceBusConfig, tls: &NodeTls<'_>) -> Result<Self, Error> {
+        let Some(url) = config.management_url() else {
+            config.check()?;
+            return Err(ErrorKind::Config.into());
+        };
+        Ok(Self {
+            tls: if url.tls { Some(tls.get()?) } else { None },
+            url,
+            connect_timeout: config.connect_timeout,
+            answer_timeout: config.operation_timeout,
+        })
+    }
+
     /// Asks once. Redirects are an answer like any other.
     ///
     /// # Cancel safety

@@ -22,7 +22,7 @@ async fn server(answers: impl IntoIterator<Item = Vec<u8>>) -> (TestServer, Mana
 }
 
 fn management(config: &ServiceBusConfig) -> Management {
-    Management::new(config, Arc::new(Tokens::new(config))).expect("good settings")
+    Management::new(config, Arc::new(Tokens::new(config)), &NodeTls::of(config)).expect("good settings")
 }
 
 fn topic_spec() -> TopicSpec {

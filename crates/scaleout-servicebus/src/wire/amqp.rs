@@ -51,7 +51,7 @@ use super::{Inlet, Outlet, Wire, cut::Cuttable};
 #[cfg(feature = "websocket")]
 use crate::config::Protocol;
 use crate::{
-    config::{Reception, ServiceBusConfig},
+    config::{NodeTls, Reception, ServiceBusConfig},
     error::Failure,
     token::Tokens,
 };
@@ -113,8 +113,12 @@ impl Amqp {
     ///
     /// # Errors
     /// [`Config`](ErrorKind::Config) where TLS cannot be set up.
-    pub(crate) fn new(config: Arc<ServiceBusConfig>, tokens: Arc<Tokens>) -> Result<Self, Error> {
-        let tls = if config.tls() { Some(config.client_tls()?) } else { None };
+    pub(crate) fn new(
+        config: Arc<ServiceBusConfig>,
+        tokens: Arc<Tokens>,
+        tls: &NodeTls<'_>,
+    ) -> Result<Self, Error> {
+        let tls = if config.tls() { Some(tls.get()?) } else { None };
         let (current, receptions) = (Current::default(), Current::default());
         Ok(Self { config, tokens, tls, current, receptions, links: AtomicU64::new(0) })
     }

@@ -33,7 +33,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::exchange::{Exchange, Refused};
 use super::{Answer, Delivery, Inlet, Outgoing, Outlet, Wire};
 use crate::{
-    config::{Reception, ServiceBusConfig},
+    config::{NodeTls, Reception, ServiceBusConfig},
     error::Failure,
     token::Tokens,
 };
@@ -62,10 +62,14 @@ impl Rest {
     ///
     /// # Errors
     /// [`Config`](scaleout_core::ErrorKind::Config) where TLS cannot be set up.
-    pub(crate) fn new(config: &ServiceBusConfig, tokens: Arc<Tokens>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        config: &ServiceBusConfig,
+        tokens: Arc<Tokens>,
+        tls: &NodeTls<'_>,
+    ) -> Result<Self, Error> {
         // In whole seconds, since that is what the service takes.
         let poll = Duration::from_secs((config.idle_timeout / 2).min(MAX_POLL).as_secs().max(1));
-        Ok(Self { exchange: Arc::new(Exchange::new(config, tokens, poll)?), poll })
+        Ok(Self { exchange: Arc::new(Exchange::new(config, tokens, tls, poll)?), poll })
     }
 
     /// A client of the crate. It signs for the public cloud, and what it signs is replaced.

@@ -9,8 +9,6 @@ mod server;
 mod slots;
 
 use std::{
-    env,
-    io::Write as _,
     process::{Command, Stdio},
     sync::OnceLock,
 };
@@ -21,6 +19,7 @@ pub use self::{
     sentinels::{RedisSentinels, RedisSentinelsBuilder},
     server::RedisServer,
 };
+use super::skip::skip;
 
 /// The program; Sentinel is the same one.
 const PROGRAM: &str = "redis-server";
@@ -38,15 +37,7 @@ pub fn redis_is_there(test: &str) -> bool {
         command.status().is_ok_and(|status| status.success())
     });
     if !is_there {
-        let required = env::var("SCALEOUT_TEST_REQUIRE").unwrap_or_default();
-        let is_required = required.split(',').any(|entry| entry == "all" || entry == "redis");
-        assert!(
-            !is_required,
-            "{test} was skipped for want of {PROGRAM}, and SCALEOUT_TEST_REQUIRE demands it"
-        );
-        let line = format!("SKIPPED: {test}, for want of {PROGRAM}; `cargo xtask test` installs it\n");
-        // Past the test harness, which would keep it to itself: a skipped test passes. At once, since tests run in parallel.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        skip(test, "redis", &format!("there is no {PROGRAM}; `cargo xtask test` installs it"));
     }
     is_there
 }

@@ -21,13 +21,13 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, LOCATION, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
-use scaleout_core::{Error, ErrorKind};
+use scaleout_core::Error;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::text;
 use crate::{
-    config::ServiceBusConfig,
+    config::{NodeTls, ServiceBusConfig},
     error::Failure,
     management::{
         http::{Answer, Http, failed, read},
@@ -83,19 +83,14 @@ impl Exchange {
     ///
     /// # Errors
     /// [`Config`](ErrorKind::Config) where the settings have no URL, or TLS cannot be set up.
-    pub(super) fn new(config: &ServiceBusConfig, tokens: Arc<Tokens>, poll: Duration) -> Result<Self, Error> {
-        let Some(url) = config.management_url() else {
-            config.check()?;
-            return Err(ErrorKind::Config.into());
-        };
-        let tls = if url.tls { Some(config.client_tls()?) } else { None };
+    pub(super) fn new(
+        config: &ServiceBusConfig,
+        tokens: Arc<Tokens>,
+        tls: &NodeTls<'_>,
+        poll: Duration,
+    ) -> Result<Self, Error> {
         Ok(Self {
-            http: Http {
-                url,
-                tls,
-                connect_timeout: config.connect_timeout,
-                answer_timeout: config.operation_timeout,
-            },
+            http: Http::of(config, tls)?,
             resource: config.resource_uri(""),
             tokens,
             poll,

@@ -29,7 +29,7 @@ async fn server(answer: impl Fn(&Asked) -> Vec<u8> + Send + Sync + 'static) -> (
 }
 
 fn rest(config: &ServiceBusConfig) -> Rest {
-    Rest::new(config, Arc::new(Tokens::new(config))).expect("good settings")
+    Rest::new(config, Arc::new(Tokens::new(config)), &NodeTls::of(config)).expect("good settings")
 }
 
 fn outgoing() -> Outgoing {
