@@ -11,7 +11,10 @@ mod url;
 
 use std::{num::NonZeroU16, str::FromStr, time::Duration};
 
-use scaleout_core::{AppName, Error, ErrorKind, provider::Secret};
+use scaleout_core::{
+    AppName, Error,
+    provider::{Secret, settings::refuse_if_any},
+};
 
 pub use self::{
     tls::TlsConfig,
@@ -247,9 +250,9 @@ impl RedisConfig {
     /// Reports settings that cannot work.
     ///
     /// # Errors
-    /// [`Config`](ErrorKind::Config), with every problem in one line.
+    /// [`Config`](scaleout_core::ErrorKind::Config), with every problem in one line.
     pub fn check(&self) -> Result<(), Error> {
-        refuse_if_any(self.problems())
+        refuse_if_any(STORE, self.problems())
     }
 
     /// What cannot work, each in a few words that name the field.
@@ -342,7 +345,7 @@ impl FromStr for RedisConfig {
     /// Reads a URL, or the form of StackExchange.Redis; both are described [above](RedisConfig#text-forms).
     ///
     /// # Errors
-    /// [`Config`](ErrorKind::Config), with every problem in one line, none of which shows a value.
+    /// [`Config`](scaleout_core::ErrorKind::Config), with every problem in one line, none of which shows a value.
     fn from_str(text: &str) -> Result<Self, Error> {
         let text = text.trim();
         // A password of the other form may well hold `://`.
@@ -353,13 +356,8 @@ impl FromStr for RedisConfig {
     }
 }
 
-/// All of `problems` in one error, if there are any.
-fn refuse_if_any(problems: Vec<String>) -> Result<(), Error> {
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Config, format!("redis settings: {}", problems.join("; "))))
-}
+/// What the settings are of, in errors.
+const STORE: &str = "redis";
 
 const HOUR: Duration = Duration::from_secs(3600);
 

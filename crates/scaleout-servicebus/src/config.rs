@@ -10,7 +10,10 @@ mod url;
 
 use std::{fmt, num::NonZeroU16, str::FromStr, time::Duration};
 
-use scaleout_core::{AppName, Error, ErrorKind, provider::settings::is_host};
+use scaleout_core::{
+    AppName, Error,
+    provider::settings::{is_host, refuse_if_any},
+};
 
 #[cfg(feature = "entra")]
 pub(crate) use self::tls::tls_of;
@@ -265,7 +268,7 @@ impl ServiceBusConfig {
     /// It is for tokens of a [provider](crate::TokenProvider), which no text can hold: leave out key and signature.
     ///
     /// # Errors
-    /// [`Config`](ErrorKind::Config), with every problem in one line, none of which shows a value.
+    /// [`Config`](scaleout_core::ErrorKind::Config), with every problem in one line, none of which shows a value.
     pub fn parse_with(text: &str, credential: Credential) -> Result<Self, Error> {
         parse(text, Some(credential))
     }
@@ -291,7 +294,7 @@ impl FromStr for ServiceBusConfig {
     /// Reads a connection string or a URL; both are described [above](ServiceBusConfig#text-forms).
     ///
     /// # Errors
-    /// [`Config`](ErrorKind::Config), with every problem in one line, none of which shows a value.
+    /// [`Config`](scaleout_core::ErrorKind::Config), with every problem in one line, none of which shows a value.
     fn from_str(text: &str) -> Result<Self, Error> {
         parse(text, None)
     }
@@ -359,9 +362,9 @@ impl ServiceBusConfig {
     /// Reports settings that cannot work.
     ///
     /// # Errors
-    /// [`Config`](ErrorKind::Config), with every problem in one line.
+    /// [`Config`](scaleout_core::ErrorKind::Config), with every problem in one line.
     pub fn check(&self) -> Result<(), Error> {
-        refuse_if_any(self.problems())
+        refuse_if_any(STORE, self.problems())
     }
 
     /// What cannot work, each in a few words that name the field.
@@ -579,13 +582,8 @@ impl fmt::Debug for ServiceBusConfig {
     }
 }
 
-/// All of `problems` in one error, if there are any.
-fn refuse_if_any(problems: Vec<String>) -> Result<(), Error> {
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Config, format!("servicebus settings: {}", problems.join("; "))))
-}
+/// What the settings are of, in errors.
+const STORE: &str = "servicebus";
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);

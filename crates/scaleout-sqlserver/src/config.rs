@@ -10,7 +10,10 @@ mod url;
 
 use std::{fmt, num::NonZeroU16, str::FromStr, time::Duration};
 
-use scaleout_core::{AppName, Error, ErrorKind, provider::settings::is_host};
+use scaleout_core::{
+    AppName, Error, ErrorKind,
+    provider::settings::{is_host, refuse_if_any},
+};
 
 pub use self::authentication::{Authentication, TokenProvider};
 
@@ -381,7 +384,7 @@ impl SqlServerConfig {
     /// # Errors
     /// [`Config`](ErrorKind::Config), with every problem in one line.
     pub fn check(&self) -> Result<(), Error> {
-        refuse_if_any(self.problems())
+        refuse_if_any(STORE, self.problems())
     }
 
     /// What cannot work, each in a few words that name the field.
@@ -588,13 +591,8 @@ fn instance_fits(instance: &str) -> bool {
     (1..=16).contains(&instance.chars().count()) && instance.chars().all(fits)
 }
 
-/// All of `problems` in one error, if there are any.
-fn refuse_if_any(problems: Vec<String>) -> Result<(), Error> {
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Config, format!("sqlserver settings: {}", problems.join("; "))))
-}
+/// What the settings are of, in errors.
+const STORE: &str = "sqlserver";
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);

@@ -3,10 +3,13 @@
 //! A problem is told without the value, to be put after the name of the option: where a password was not escaped, any
 //! value of a text may be a part of it.
 
+mod reading;
+
 use std::{fs, net::Ipv6Addr, path::Path, str::FromStr, time::Duration};
 
 use bytesize::ByteSize;
 
+pub use self::reading::{Reading, canonical, put, refuse_if_any};
 #[cfg(feature = "serde")]
 pub use self::serde::{Size, Time};
 

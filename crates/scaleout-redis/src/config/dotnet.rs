@@ -34,12 +34,12 @@ impl<'a> Found<'a> {
         let lower = name.to_ascii_lowercase();
         let options = &mut self.options;
         match lower.as_str() {
-            "ssl" if options.first("ssl") => match boolean(value) {
+            "ssl" if options.reading.first("ssl") => match boolean(value) {
                 Some(tls) => self.tls = tls,
-                None => options.refuse("ssl is neither true nor false"),
+                None => options.reading.refuse("ssl is neither true nor false"),
             },
-            "sslhost" if options.first("sslHost") => self.tls_host = Some(value),
-            "servicename" if options.first("serviceName") => self.service = Some(value),
+            "sslhost" if options.reading.first("sslHost") => self.tls_host = Some(value),
+            "servicename" if options.reading.first("serviceName") => self.service = Some(value),
             "ssl" | "sslhost" | "servicename" => {}
             "defaultdatabase" => {
                 options.set("database", value);
@@ -47,32 +47,43 @@ impl<'a> Found<'a> {
             "connecttimeout" if value.bytes().all(|byte| byte.is_ascii_digit()) => {
                 options.set("connect_timeout", &format!("{value}ms"));
             }
-            "connecttimeout" => options.refuse("connectTimeout is not a whole number of milliseconds"),
+            "connecttimeout" => {
+                options.reading.refuse("connectTimeout is not a whole number of milliseconds");
+            }
             "sslprotocols" => {
                 // Version 1.3 is better than what is asked for; to fall back to 1.2 where it is excluded is not.
                 if !value.to_ascii_lowercase().split('|').any(|version| version.trim() == "tls12") {
-                    options.refuse("sslProtocols does not hold tls12: TLS 1.2 and 1.3 are what there is");
+                    options
+                        .reading
+                        .refuse("sslProtocols does not hold tls12: TLS 1.2 and 1.3 are what there is");
                 }
             }
             "checkcertificaterevocation" => {
                 if boolean(value) != Some(false) {
-                    options.refuse("checkCertificateRevocation is not false: revocation is not checked");
+                    options
+                        .reading
+                        .refuse("checkCertificateRevocation is not false: revocation is not checked");
                 }
             }
             "proxy" => {
                 if !value.eq_ignore_ascii_case("none") {
-                    options.refuse("proxy is not none: proxies know neither transactions nor blocking reads");
+                    options
+                        .reading
+                        .refuse("proxy is not none: proxies know neither transactions nor blocking reads");
                 }
             }
             "channelprefix" => {
                 options
+                    .reading
                     .refuse("channelPrefix has no meaning here: app and key_prefix are what keys begin with");
             }
-            _ if name.starts_with('$') => options.refuse("commands cannot be renamed or disabled ($…)"),
+            _ if name.starts_with('$') => {
+                options.reading.refuse("commands cannot be renamed or disabled ($…)");
+            }
             _ if WITHOUT_MEANING.contains(&lower.as_str()) => {}
             _ => {
                 if !options.set(&lower, value) {
-                    options.refuse_unknown(name);
+                    options.reading.refuse_unknown(name);
                 }
             }
         }
@@ -89,21 +100,23 @@ impl<'a> Found<'a> {
         for (index, host) in hosts.iter().enumerate() {
             match Endpoint::parse(host, default_port) {
                 Ok(endpoint) => endpoints.push(endpoint),
-                Err(problem) => self.options.refuse(format!(
+                Err(problem) => self.options.reading.refuse(format!(
                     "endpoint {} has {problem} (a value cannot hold a comma, use a URL where it does)",
                     index + 1
                 )),
             }
         }
         if hosts.is_empty() {
-            self.options.refuse("no endpoint is given: begin with host:port, or with the scheme of a URL");
+            self.options
+                .reading
+                .refuse("no endpoint is given: begin with host:port, or with the scheme of a URL");
         }
         if let Some(expected) = self.tls_host
             && !endpoints.iter().all(
                 |endpoint| matches!(endpoint, Endpoint::Tcp { host, .. } if host.eq_ignore_ascii_case(expected)),
             )
         {
-            self.options.refuse("sslHost is not the host of all endpoints: a certificate is checked for the host");
+            self.options.reading.refuse("sslHost is not the host of all endpoints: a certificate is checked for the host");
         }
         if endpoints.len() < hosts.len().max(1) {
             return self.options.finish(None);

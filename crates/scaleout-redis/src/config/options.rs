@@ -9,22 +9,20 @@ use scaleout_core::{
     AppName, Error, ErrorKind,
     provider::{
         Secret,
-        settings::{duration, number, pem, shown, size},
+        settings::{Reading, duration, number, pem, put, size},
     },
 };
 
-use crate::config::{RedisConfig, TlsConfig, Topology, refuse_if_any};
+use crate::config::{RedisConfig, STORE, TlsConfig, Topology};
 
 /// What was read of a text form so far, and what is wrong with it.
 pub(super) struct Options {
     config: RedisConfig,
-    has_app: bool,
     tls: bool,
     ca: Option<Vec<u8>>,
     client_cert: Option<Vec<u8>>,
     client_key: Option<Vec<u8>>,
-    seen: Vec<&'static str>,
-    problems: Vec<String>,
+    pub(super) reading: Reading,
 }
 
 impl Options {
@@ -33,39 +31,17 @@ impl Options {
         Self {
             // The topology is only known at the end; this one is never seen.
             config: RedisConfig::new(AppName::default(), Topology::Cluster { seeds: Vec::new() }),
-            has_app: false,
             tls: false,
             ca: None,
             client_cert: None,
             client_key: None,
-            seen: Vec::new(),
-            problems: Vec::new(),
+            reading: Reading::default(),
         }
-    }
-
-    /// Notes what is wrong.
-    pub(super) fn refuse(&mut self, problem: impl Into<String>) {
-        self.problems.push(problem.into());
-    }
-
-    /// Notes that there is no option `name`.
-    pub(super) fn refuse_unknown(&mut self, name: &str) {
-        self.refuse(format!("there is no option {}", shown(name)));
     }
 
     /// Asks for TLS, or not.
     pub(super) fn set_tls(&mut self, tls: bool) {
         self.tls = tls;
-    }
-
-    /// Notes that the option `name` was given, and refuses it the second time.
-    pub(super) fn first(&mut self, name: &'static str) -> bool {
-        if self.seen.contains(&name) {
-            self.refuse(format!("{name} is given twice"));
-            return false;
-        }
-        self.seen.push(name);
-        true
     }
 
     /// Whether there is an option `name`.
@@ -80,30 +56,27 @@ impl Options {
         else {
             return false;
         };
-        if self.first(canonical)
-            && let Err(problem) = setter(self, value)
-        {
-            self.refuse(format!("{canonical} {problem}"));
+        if self.reading.first(canonical) {
+            let outcome = setter(self, value);
+            self.reading.took(canonical, outcome);
         }
         true
     }
 
     /// What is wrong so far, where it makes no sense to look further.
     pub(super) fn abandon(self) -> Result<RedisConfig, Error> {
-        refuse_if_any(self.problems)?;
+        self.reading.finish(STORE)?;
         Err(ErrorKind::Config.into())
     }
 
     /// The settings, or everything that is wrong.
     pub(super) fn finish(mut self, topology: Option<Topology>) -> Result<RedisConfig, Error> {
-        if !self.has_app && !self.seen.contains(&"app") {
-            self.refuse("app is missing: add app=<name>, of a-z, 0-9 and '-'");
-        }
+        self.reading.require_app();
         match (self.client_cert.take(), self.client_key.take()) {
             (Some(chain), Some(key)) => self.tls_config().client_certificate = Some((chain, key)),
             (None, None) => {}
-            _ if self.seen.contains(&"client_cert") && self.seen.contains(&"client_key") => {}
-            _ => self.refuse("client_cert and client_key go together"),
+            _ if self.reading.said("client_cert") && self.reading.said("client_key") => {}
+            _ => self.reading.refuse("client_cert and client_key go together"),
         }
         if let Some(ca) = self.ca.take() {
             self.tls_config().ca = Some(ca);
@@ -111,15 +84,15 @@ impl Options {
         if self.tls {
             self.tls_config();
         } else if self.config.tls.is_some() {
-            self.refuse(
+            self.reading.refuse(
                 "ca, client_cert and client_key are for TLS: begin the URL with rediss, or set ssl=true",
             );
         }
         if let Some(topology) = topology {
             self.config.topology = topology;
-            self.problems.extend(self.config.problems());
+            self.reading.refuse_more(self.config.problems(), &[]);
         }
-        refuse_if_any(self.problems)?;
+        self.reading.finish(STORE)?;
         Ok(self.config)
     }
 
@@ -136,7 +109,6 @@ const SETTERS: &[(&[&str], Setter)] = &[
         // The error of core shows the name, which may be anything in a text that is wrong elsewhere.
         let app = value.parse().map_err(|_| "is not 1 to 31 of a-z, 0-9 and '-', not beginning with '-'")?;
         options.config.app = app;
-        options.has_app = true;
         Ok(())
     }),
     (&["username", "user"], |options, value| {
@@ -175,11 +147,6 @@ const SETTERS: &[(&[&str], Setter)] = &[
     (&["max_backoff"], |options, value| put(&mut options.config.max_backoff, duration(value))),
     (&["fatal_retry"], |options, value| put(&mut options.config.fatal_retry, duration(value))),
 ];
-
-fn put<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
-    *field = value?;
-    Ok(())
-}
 
 /// An empty user or password is none: `redis://:@host` has neither.
 fn text(value: &str) -> Option<String> {

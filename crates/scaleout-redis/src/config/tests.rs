@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use scaleout_core::ErrorKind;
 
 use super::*;
 

@@ -21,7 +21,7 @@ pub(super) fn parse(url: &str) -> Result<RedisConfig, Error> {
     let Some((rest, (kind, tls))) =
         url.split_once("://").and_then(|(scheme, rest)| Some((rest, scheme_of(scheme)?)))
     else {
-        options.refuse(NO_SCHEME);
+        options.reading.refuse(NO_SCHEME);
         return options.abandon();
     };
     options.set_tls(tls);
@@ -41,7 +41,7 @@ pub(super) fn parse(url: &str) -> Result<RedisConfig, Error> {
     let misplaced = |part: Option<&str>| part.is_some_and(|part| part.contains('@'));
     let suspicious = login.is_none() && kind != Kind::Unix;
     if fragment.is_some() || suspicious && misplaced(path) {
-        options.refuse(ESCAPE);
+        options.reading.refuse(ESCAPE);
         return options.abandon();
     }
 
@@ -59,7 +59,7 @@ pub(super) fn parse(url: &str) -> Result<RedisConfig, Error> {
     for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = split(pair, '=');
         if may_be_password && !options.knows(name) {
-            options.refuse(ESCAPE);
+            options.reading.refuse(ESCAPE);
         } else {
             set(&mut options, name, value.unwrap_or_default());
         }
@@ -72,10 +72,10 @@ fn set(options: &mut Options, name: &str, value: &str) {
     match decode(value) {
         Some(value) => {
             if !options.set(name, &value) {
-                options.refuse_unknown(name);
+                options.reading.refuse_unknown(name);
             }
         }
-        None => options.refuse(format!("the value of an option ({}) is not UTF-8", shown(name))),
+        None => options.reading.refuse(format!("the value of an option ({}) is not UTF-8", shown(name))),
     }
 }
 
@@ -88,7 +88,7 @@ fn topology(options: &mut Options, kind: Kind, hosts: &str, path: Option<&str>) 
     let path = path.unwrap_or_default();
     if kind == Kind::Unix {
         let Some(path) = decode(path).filter(|path| hosts.is_empty() && !path.is_empty()) else {
-            options.refuse("a unix socket is written redis+unix:///path/to.sock?db=0&app=chat");
+            options.reading.refuse("a unix socket is written redis+unix:///path/to.sock?db=0&app=chat");
             return None;
         };
         return Some(Topology::Standalone(Endpoint::Unix(format!("/{path}").into())));
@@ -112,13 +112,15 @@ fn topology(options: &mut Options, kind: Kind, hosts: &str, path: Option<&str>) 
         Kind::Sentinel => match master.filter(|master| !master.is_empty()) {
             Some(master) => Some(Topology::Sentinel { master: master.into(), sentinels: endpoints }),
             None => {
-                options.refuse("the master's name is missing: redis+sentinel://host1,host2/<name>?app=…");
+                options
+                    .reading
+                    .refuse("the master's name is missing: redis+sentinel://host1,host2/<name>?app=…");
                 None
             }
         },
         Kind::Cluster => Some(Topology::Cluster { seeds: endpoints }),
         Kind::Standalone | Kind::Unix if endpoints.len() > 1 => {
-            options.refuse("several hosts are for redis+sentinel:// and redis+cluster://");
+            options.reading.refuse("several hosts are for redis+sentinel:// and redis+cluster://");
             None
         }
         Kind::Standalone | Kind::Unix => endpoints.pop().map(Topology::Standalone),
@@ -133,7 +135,7 @@ fn endpoints(options: &mut Options, hosts: &str, default_port: u16) -> Option<Ve
             Ok(endpoint) => endpoints.push(endpoint),
             Err(problem) => {
                 all_fit = false;
-                options.refuse(format!("host {} has {problem} ({ESCAPE})", index + 1));
+                options.reading.refuse(format!("host {} has {problem} ({ESCAPE})", index + 1));
             }
         }
     }

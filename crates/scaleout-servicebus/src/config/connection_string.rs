@@ -15,7 +15,7 @@ pub(super) fn parse(text: &str, given: Option<Credential>) -> Result<ServiceBusC
     for item in text.split(';').map(str::trim).filter(|item| !item.is_empty()) {
         match item.split_once('=') {
             Some((name, value)) => take(&mut options, name.trim(), value.trim()),
-            None => options.refuse(
+            None => options.reading.refuse(
                 "a part of the text is not name=value (a connection string begins with Endpoint=sb://, a URL with \
                  servicebus://)",
             ),
@@ -30,7 +30,7 @@ fn take(options: &mut Options, name: &str, value: &str) {
         "usedevelopmentemulator" => {
             options.set("development_emulator", value);
         }
-        "entitypath" => options.refuse(
+        "entitypath" => options.reading.refuse(
             "EntityPath is there: the policy is that of one topic or queue; take a connection string of the namespace \
              (az servicebus namespace authorization-rule keys list)",
         ),
@@ -39,23 +39,23 @@ fn take(options: &mut Options, name: &str, value: &str) {
                 "amqp" | "amqptcp" => "amqp",
                 "amqpwebsockets" | "amqpoverwebsocket" => "websocket",
                 _ => {
-                    options.first("protocol");
-                    return options.refuse("TransportType is neither Amqp nor AmqpWebSockets");
+                    options.reading.first("protocol");
+                    return options.reading.refuse("TransportType is neither Amqp nor AmqpWebSockets");
                 }
             };
             options.set("protocol", protocol);
         }
-        "authentication" => options.refuse(
+        "authentication" => options.reading.refuse(
             "Authentication is there: leave it out, and give a TokenProvider by ServiceBusConfig::parse_with",
         ),
-        "runtimeport" | "managementport" | "stsendpoint" => options.refuse(
+        "runtimeport" | "managementport" | "stsendpoint" => options.reading.refuse(
             "RuntimePort, ManagementPort or StsEndpoint is there: this is a string of Service Bus for Windows Server",
         ),
         _ => match Options::canonical(name) {
             Some(name) => {
                 options.set(name, value);
             }
-            None => options.refuse_unknown(name),
+            None => options.reading.refuse_unknown(name),
         },
     }
 }
@@ -66,8 +66,9 @@ fn take_endpoint(options: &mut Options, value: &str) {
     let host = if begins { &value[SCHEME.len()..] } else { "" };
     let host = host.strip_suffix('/').unwrap_or(host);
     if host.is_empty() || host.contains('/') {
-        options.first("host");
+        options.reading.first("host");
         return options
+            .reading
             .refuse("host cannot be read: Endpoint is not sb://<namespace>.servicebus.windows.net[:port]");
     }
     options.set_host(host);

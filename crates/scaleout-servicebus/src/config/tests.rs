@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use proptest::prelude::*;
-use scaleout_core::provider::Secret;
+use scaleout_core::{ErrorKind, provider::Secret};
 use scaleout_testkit::servers::TestCa;
 
 use super::*;

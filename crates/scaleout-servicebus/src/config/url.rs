@@ -22,7 +22,7 @@ pub(super) fn parse(url: &str, given: Option<Credential>) -> Result<ServiceBusCo
             options.set("development_emulator", "true");
         }
         _ => {
-            options.refuse(
+            options.reading.refuse(
                 "the URL does not begin with servicebus:// or servicebus+emulator:// (a connection string begins with \
                  Endpoint=sb://)",
             );
@@ -41,7 +41,7 @@ pub(super) fn parse(url: &str, given: Option<Credential>) -> Result<ServiceBusCo
     // told.
     let misplaced = |part: Option<&str>| part.is_some_and(|part| part.contains('@'));
     if fragment.is_some() || login.is_none() && misplaced(path) {
-        options.refuse(ESCAPE);
+        options.reading.refuse(ESCAPE);
         return options.abandon();
     }
 
@@ -55,20 +55,20 @@ pub(super) fn parse(url: &str, given: Option<Credential>) -> Result<ServiceBusCo
         }
     }
     if host.is_empty() {
-        options.first("host");
-        options.refuse("host is missing");
+        options.reading.first("host");
+        options.reading.refuse("host is missing");
     } else {
         options.set_host(host);
     }
     if path.is_some_and(|path| !path.is_empty()) {
-        options.refuse("there is a path, and topics are named by app and topic_prefix");
+        options.reading.refuse("there is a path, and topics are named by app and topic_prefix");
     }
 
     let may_be_key = login.is_none() && misplaced(query);
     for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = split(pair, '=');
         if may_be_key && Options::canonical(name) != Some(name) {
-            options.refuse(ESCAPE);
+            options.reading.refuse(ESCAPE);
         } else {
             set(&mut options, name, value.unwrap_or_default());
         }
@@ -81,10 +81,10 @@ fn set(options: &mut Options, name: &str, value: &str) {
     match decode(value) {
         Some(value) => {
             if !options.set(name, &value) {
-                options.refuse_unknown(name);
+                options.reading.refuse_unknown(name);
             }
         }
-        None => options.refuse(format!("the value of an option ({}) is not UTF-8", shown(name))),
+        None => options.reading.refuse(format!("the value of an option ({}) is not UTF-8", shown(name))),
     }
 }
 

@@ -18,14 +18,14 @@ pub(super) fn parse(text: &str, given: Option<Authentication>) -> Result<SqlServ
             Ok(item) => item,
             Err(problem) => {
                 // What follows cannot be told apart.
-                options.refuse(problem);
+                options.reading.refuse(problem);
                 return options.abandon();
             }
         };
         let meaning = Meaning::of(&name);
         // Where a `;` of a password was not quoted, the rest of it looks like an option.
         if matches!(meaning, Meaning::Unknown) && after_password {
-            options.refuse(
+            options.reading.refuse(
                 "an option after the password is unknown (not shown): quote a password that holds a ';'",
             );
         } else {
@@ -112,34 +112,36 @@ fn take(options: &mut Options, meaning: &Meaning, name: &str, value: &str) {
             options.set(name, value);
         }
         Meaning::Integrated => {
-            if options.first("Integrated Security") {
+            if options.reading.first("Integrated Security") {
                 match boolean(value) {
                     _ if value.eq_ignore_ascii_case("sspi") => integrated(options),
                     Ok(true) => integrated(options),
                     Ok(false) => {}
-                    Err(problem) => options.refuse(format!("Integrated Security {problem}")),
+                    Err(problem) => options.reading.refuse(format!("Integrated Security {problem}")),
                 }
             }
         }
         Meaning::Authentication => take_authentication(options, value),
         Meaning::Intent => {
-            if options.first("Application Intent") && !value.eq_ignore_ascii_case("readwrite") {
-                options.refuse("Application Intent is not ReadWrite: a readable secondary takes no messages");
+            if options.reading.first("Application Intent") && !value.eq_ignore_ascii_case("readwrite") {
+                options
+                    .reading
+                    .refuse("Application Intent is not ReadWrite: a readable secondary takes no messages");
             }
         }
         Meaning::Library => {
-            if options.first("Network Library") && !value.eq_ignore_ascii_case("dbmssocn") {
-                options.refuse("Network Library is not dbmssocn: servers are reached by TCP");
+            if options.reading.first("Network Library") && !value.eq_ignore_ascii_case("dbmssocn") {
+                options.reading.refuse("Network Library is not dbmssocn: servers are reached by TCP");
             }
         }
         Meaning::MustBeFalse(name, why) => {
-            if options.first(name) && boolean(value) != Ok(false) {
-                options.refuse(format!("{name} is not false: {why}"));
+            if options.reading.first(name) && boolean(value) != Ok(false) {
+                options.reading.refuse(format!("{name} is not false: {why}"));
             }
         }
-        Meaning::Refused(name, why) => options.refuse(format!("{name} has no meaning here: {why}")),
+        Meaning::Refused(name, why) => options.reading.refuse(format!("{name} has no meaning here: {why}")),
         Meaning::Nothing => {}
-        Meaning::Unknown => options.refuse_unknown(name),
+        Meaning::Unknown => options.reading.refuse_unknown(name),
     }
 }
 
@@ -155,11 +157,11 @@ fn take_authentication(options: &mut Options, value: &str) {
             options.set("authentication", &value.replace(' ', "_"));
         }
         "sqlpassword" | "notspecified" => {}
-        plain if plain.starts_with("activedirectory") => options.refuse(
+        plain if plain.starts_with("activedirectory") => options.reading.refuse(
             "Authentication is one of Microsoft Entra ID (Active Directory …): leave it out, and give a TokenProvider by \
              SqlServerConfig::parse_with",
         ),
-        _ => options.refuse("Authentication is not Sql Password"),
+        _ => options.reading.refuse("Authentication is not Sql Password"),
     }
 }
 
@@ -170,8 +172,8 @@ fn take_server(options: &mut Options, value: &str) {
         Some((protocol, _))
             if ["np", "lpc", "admin"].iter().any(|other| protocol.trim().eq_ignore_ascii_case(other)) =>
         {
-            options.refuse("Server begins with np:, lpc: or admin:, and servers are reached by TCP");
-            options.first("host");
+            options.reading.refuse("Server begins with np:, lpc: or admin:, and servers are reached by TCP");
+            options.reading.first("host");
             return;
         }
         _ => value,
@@ -187,8 +189,8 @@ fn take_server(options: &mut Options, value: &str) {
     let host = match host.to_ascii_lowercase().as_str() {
         "." | "(local)" => "localhost",
         "(localdb)" => {
-            options.refuse("Server is a LocalDB, which has no TCP");
-            options.first("host");
+            options.reading.refuse("Server is a LocalDB, which has no TCP");
+            options.reading.first("host");
             return;
         }
         _ => host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host),

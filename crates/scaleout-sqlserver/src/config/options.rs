@@ -7,19 +7,17 @@ use scaleout_core::{
     AppName, Error, ErrorKind,
     provider::{
         Secret,
-        settings::{boolean, duration, number, one_of, pem, shown, size},
+        settings::{Reading, boolean, canonical, duration, number, one_of, pem, put, size},
     },
 };
 
-use crate::config::{Authentication, Encryption, Install, Notifications, SqlServerConfig, refuse_if_any};
+use crate::config::{Authentication, Encryption, Install, Notifications, STORE, SqlServerConfig};
 
 /// What was read of a text form so far, and what is wrong with it.
 pub(super) struct Options {
     config: SqlServerConfig,
-    has_app: bool,
     login: Login,
-    seen: Vec<&'static str>,
-    problems: Vec<String>,
+    pub(super) reading: Reading,
 }
 
 /// What was read about who logs in.
@@ -37,38 +35,14 @@ impl Options {
         let authentication = Authentication::sql_login("", "");
         Self {
             config: SqlServerConfig::new(AppName::default(), "", "", authentication),
-            has_app: false,
             login: Login { given, user: None, password: None, integrated: false },
-            seen: Vec::new(),
-            problems: Vec::new(),
+            reading: Reading::default(),
         }
-    }
-
-    /// Notes what is wrong.
-    pub(super) fn refuse(&mut self, problem: impl Into<String>) {
-        self.problems.push(problem.into());
-    }
-
-    /// Notes that there is no option `name`.
-    pub(super) fn refuse_unknown(&mut self, name: &str) {
-        self.refuse(format!("there is no option {}", shown(name)));
-    }
-
-    /// Notes that the option `name` was given, and refuses it the second time.
-    pub(super) fn first(&mut self, name: &'static str) -> bool {
-        if self.seen.contains(&name) {
-            self.refuse(format!("{name} is given twice"));
-            return false;
-        }
-        self.seen.push(name);
-        true
     }
 
     /// The field's name for an option that is written as `name`, in any case and without its underscores if need be.
     pub(super) fn canonical(name: &str) -> Option<&'static str> {
-        let plain = |name: &str| name.replace('_', "").to_ascii_lowercase();
-        let wanted = plain(name);
-        SETTERS.iter().map(|(name, _)| *name).find(|name| plain(name) == wanted)
+        canonical(SETTERS.iter().map(|(name, _)| *name), name)
     }
 
     /// Sets the option `name`, which is a field's; `false` if there is no such option.
@@ -76,37 +50,33 @@ impl Options {
         let Some((name, setter)) = SETTERS.iter().find(|(known, _)| *known == name) else {
             return false;
         };
-        if !self.first(name) {
+        if !self.reading.first(name) {
             return true;
         }
         let outcome = if value.is_empty() { Err("is empty".into()) } else { setter(self, value) };
-        if let Err(problem) = outcome {
-            self.refuse(format!("{name} {problem}"));
-        }
+        self.reading.took(name, outcome);
         true
     }
 
     /// What is wrong so far, where it makes no sense to look further.
     pub(super) fn abandon(self) -> Result<SqlServerConfig, Error> {
-        refuse_if_any(self.problems)?;
+        self.reading.finish(STORE)?;
         Err(ErrorKind::Config.into())
     }
 
     /// The settings, or everything that is wrong.
     pub(super) fn finish(mut self) -> Result<SqlServerConfig, Error> {
-        if !self.has_app && !self.seen.contains(&"app") {
-            self.refuse("app is missing: add app=<name>, of a-z, 0-9 and '-'");
-        }
-        let said = |name: &str| self.seen.contains(&name);
+        self.reading.require_app();
+        let said = |name: &str| self.reading.said(name);
         let says_login = said("user") || said("password") || said("authentication");
         let mut told: Vec<_> = ["host", "database", "user", "password"]
             .into_iter()
-            .filter(|name| said(name) && self.problems.iter().any(|problem| is_about(problem, name)))
+            .filter(|name| self.reading.is_wrong(name))
             .collect();
         match self.login.given.take() {
             Some(given) => {
                 if says_login {
-                    self.refuse(
+                    self.reading.refuse(
                         "user, password and authentication are given in code, and in the text as well",
                     );
                 }
@@ -115,23 +85,15 @@ impl Options {
             None => match self.login.authentication() {
                 Ok(authentication) => self.config.authentication = authentication,
                 Err(problem) => {
-                    self.refuse(problem);
+                    self.reading.refuse(problem);
                     told.extend(["user", "password"]);
                 }
             },
         }
-        // What could not be read is not missing as well.
-        let more = self.config.problems();
-        self.problems
-            .extend(more.into_iter().filter(|problem| !told.iter().any(|name| is_about(problem, name))));
-        refuse_if_any(self.problems)?;
+        self.reading.refuse_more(self.config.problems(), &told);
+        self.reading.finish(STORE)?;
         Ok(self.config)
     }
-}
-
-/// Whether `problem` begins with the name of the option `name`.
-fn is_about(problem: &str, name: &str) -> bool {
-    problem.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '))
 }
 
 impl Login {
@@ -176,7 +138,6 @@ const SETTERS: &[(&str, Setter)] = &[
         // The error of core shows the name, which may be anything in a text that is wrong elsewhere.
         let app = value.parse().map_err(|_| "is not 1 to 31 of a-z, 0-9 and '-', not beginning with '-'")?;
         options.config.app = app;
-        options.has_app = true;
         Ok(())
     }),
     ("host", |options, value| put(&mut options.config.host, Ok(value.to_owned()))),
@@ -224,11 +185,6 @@ const SETTERS: &[(&str, Setter)] = &[
     ("max_backoff", |options, value| put(&mut options.config.max_backoff, duration(value))),
     ("fatal_retry", |options, value| put(&mut options.config.fatal_retry, duration(value))),
 ];
-
-fn put<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
-    *field = value?;
-    Ok(())
-}
 
 /// Our names, and those of `Encrypt` in a connection string of ADO.NET, where `false` still encrypts the login.
 fn encryption(value: &str) -> Result<Encryption, String> {

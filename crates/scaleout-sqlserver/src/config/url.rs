@@ -11,7 +11,7 @@ pub(super) fn parse(url: &str, given: Option<Authentication>) -> Result<SqlServe
     let mut options = Options::new(given);
     let is_ours = |scheme: &str| ["sqlserver", "mssql"].iter().any(|ours| scheme.eq_ignore_ascii_case(ours));
     let Some((_, rest)) = url.split_once("://").filter(|(scheme, _)| is_ours(scheme)) else {
-        options.refuse("the URL does not begin with sqlserver:// or mssql://");
+        options.reading.refuse("the URL does not begin with sqlserver:// or mssql://");
         return options.abandon();
     };
 
@@ -26,7 +26,7 @@ pub(super) fn parse(url: &str, given: Option<Authentication>) -> Result<SqlServe
     // else and told.
     let misplaced = |part: Option<&str>| part.is_some_and(|part| part.contains('@'));
     if fragment.is_some() || login.is_none() && misplaced(path) {
-        options.refuse(ESCAPE);
+        options.reading.refuse(ESCAPE);
         return options.abandon();
     }
 
@@ -42,7 +42,7 @@ pub(super) fn parse(url: &str, given: Option<Authentication>) -> Result<SqlServe
     take_server(&mut options, server);
     let database = path.unwrap_or_default().trim_end_matches('/');
     if database.contains('/') {
-        options.refuse(
+        options.reading.refuse(
             "the path is more than the database (a '/' in its name is written %2F; an instance is given as \
              instance=<name>)",
         );
@@ -55,7 +55,7 @@ pub(super) fn parse(url: &str, given: Option<Authentication>) -> Result<SqlServe
         let (name, value) = split(pair, '=');
         let name = alias(name);
         if may_be_password && Options::canonical(name) != Some(name) {
-            options.refuse(ESCAPE);
+            options.reading.refuse(ESCAPE);
         } else {
             set(&mut options, name, value.unwrap_or_default());
         }
@@ -68,10 +68,10 @@ fn set(options: &mut Options, name: &str, value: &str) {
     match decode(value) {
         Some(value) => {
             if !options.set(name, &value) {
-                options.refuse_unknown(name);
+                options.reading.refuse_unknown(name);
             }
         }
-        None => options.refuse(format!("the value of an option ({}) is not UTF-8", shown(name))),
+        None => options.reading.refuse(format!("the value of an option ({}) is not UTF-8", shown(name))),
     }
 }
 
@@ -84,8 +84,8 @@ fn decode(text: &str) -> Option<Cow<'_, str>> {
 /// password, this is part of it.
 fn take_server(options: &mut Options, server: &str) {
     if server.contains(',') {
-        options.refuse("host is a list: write the listener of the availability group");
-        options.first("host");
+        options.reading.refuse("host is a list: write the listener of the availability group");
+        options.reading.first("host");
         return;
     }
     let (host, port) = if let Some(rest) = server.strip_prefix('[') {
@@ -95,8 +95,10 @@ fn take_server(options: &mut Options, server: &str) {
                 (host, Some(&port[1..]))
             }
             _ => {
-                options.refuse("host is an IPv6 address that is not written [address] or [address]:port");
-                options.first("host");
+                options
+                    .reading
+                    .refuse("host is an IPv6 address that is not written [address] or [address]:port");
+                options.reading.first("host");
                 return;
             }
         }
@@ -104,8 +106,8 @@ fn take_server(options: &mut Options, server: &str) {
         split(server, ':')
     };
     if host.is_empty() {
-        options.refuse("host is missing");
-        options.first("host");
+        options.reading.refuse("host is missing");
+        options.reading.first("host");
     } else {
         set(options, "host", host);
     }
