@@ -1,6 +1,9 @@
 //! Who is in which group, on all nodes.
 
+mod directory;
 mod entry;
+mod message;
+mod outbox;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
