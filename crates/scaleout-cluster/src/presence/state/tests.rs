@@ -399,8 +399,10 @@ fn asking() -> (State, Question, Series) {
 fn what_a_delta_tells_wins_over_pages() {
     let (mut state, question, series) = asking();
     state.delta(NodeId(2), &delta(5, 6, &[("removed", None), ("changed", Some(b"new"))]));
-    let entries = [("removed", Some(&b""[..])), ("changed", Some(b"old")), ("kept", Some(b""))];
-    assert!(state.answered(NodeId(2), series, &page(5, None, &entries)));
+    let entries = [("changed", Some(&b"old"[..])), ("kept", Some(b""))];
+    assert!(state.answered(NodeId(2), series, &page(5, Some(3), &entries)));
+    assert_eq!(state.ask(question).map(|next| next.ask), Some(Ask { cursor: 3 }));
+    assert!(state.answered(NodeId(2), series, &page(5, None, &[("removed", Some(b""))])));
     assert_eq!(state.ask(question), None);
     assert_eq!(members(&state), ["changed", "kept"]);
     let changed = state.directory().list("g").into_iter().find(|entry| &*entry.member == "changed");
