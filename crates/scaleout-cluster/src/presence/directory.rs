@@ -182,10 +182,6 @@ impl Directory {
         }
     }
 
-    pub(super) fn is_me(&self, node: NodeId) -> bool {
-        self.owners[usize::from(Owner::ME.0)].node == node
-    }
-
     /// How many entries a node has.
     pub(super) fn count_of(&self, owner: Owner) -> usize {
         self.owners[usize::from(owner.0)].entries
@@ -231,6 +227,13 @@ impl Directory {
     pub(super) fn contains(&self, group: &str, member: &str) -> bool {
         let Some(group) = self.group(group) else { return false };
         self.head(self.hasher.hash_one((group, member)), group, member).is_some()
+    }
+
+    /// The entries of a member of a group, of all nodes.
+    pub(super) fn entries_of(&self, group: &str, member: &str) -> Vec<Entry> {
+        let Some(group) = self.group(group) else { return Vec::new() };
+        let head = self.head(self.hasher.hash_one((group, member)), group, member);
+        head.into_iter().flat_map(|head| self.twins(head)).map(|slot| self.entry(slot)).collect()
     }
 
     pub(super) fn groups(&self) -> Vec<Arc<str>> {
@@ -525,6 +528,8 @@ mod tests {
                     .insert((node, entry.group.to_string(), entry.member.to_string()), entry.value.to_vec());
             }
             prop_assert_eq!(directory.count(&group), members.len());
+            let found: usize = members.iter().map(|member| directory.entries_of(&group, member).len()).sum();
+            prop_assert_eq!(found, directory.list(&group).len());
         }
         prop_assert_eq!(&listed, model);
         let own: BTreeSet<_> = directory.own_from(0).map(|(_, group, member, _)| (group, member)).collect();

@@ -44,7 +44,9 @@ pub(super) const MAX_VALUE_BYTES: usize = 1_024;
 /// All that a node knows of presence.
 #[derive(Debug)]
 pub(super) struct State {
+    me: NodeId,
     max_entries: usize,
+    closed: bool,
     directory: Directory,
     outbox: Outbox,
     /// The other members.
@@ -54,6 +56,8 @@ pub(super) struct State {
     events: Vec<PresenceEvent>,
     /// Nodes to begin to ask.
     questions: Vec<Question>,
+    /// Whether all entries of a node came, or are no longer wanted.
+    finished: bool,
     /// Names questions and series, which are never the same twice.
     names: u64,
 }
@@ -104,19 +108,25 @@ struct Pull {
 impl State {
     pub(super) fn new(me: NodeId, max_entries: usize) -> Self {
         Self {
+            me,
             max_entries,
+            closed: false,
             directory: Directory::new(me),
             outbox: Outbox::default(),
             peers: HashMap::new(),
             watched: false,
             events: Vec::new(),
             questions: Vec::new(),
+            finished: false,
             names: 0,
         }
     }
 
     /// Adds or changes an entry of this node.
     pub(super) fn track(&mut self, group: &str, member: &str, value: &[u8]) -> Result<(), PresenceError> {
+        if self.closed {
+            return Err(PresenceError::Closed);
+        }
         let limit = MAX_NAME_BYTES;
         if let Some(actual) = [group, member].map(str::len).into_iter().find(|&actual| actual > limit) {
             return Err(PresenceError::NameTooLong { actual, limit });
@@ -202,7 +212,7 @@ impl State {
 
     /// A member is alive, and everything up to `version` that it published was handed in.
     pub(super) fn beat(&mut self, node: NodeId, incarnation: u64, version: u64) {
-        if self.directory.is_me(node) {
+        if self.closed || node == self.me {
             return;
         }
         match self.peers.get(&node) {
@@ -228,6 +238,7 @@ impl State {
     /// A node is no longer a member.
     pub(super) fn gone(&mut self, node: NodeId) {
         let Some(peer) = self.peers.remove(&node) else { return };
+        self.finished |= peer.pull.is_some();
         let entries = self.directory.dismiss(peer.owner);
         if self.watched && !entries.is_empty() {
             self.events.push(PresenceEvent::NodeLeft { node, entries: entries.into() });
@@ -297,6 +308,29 @@ impl State {
         mem::take(&mut self.questions)
     }
 
+    pub(super) fn has_questions(&self) -> bool {
+        !self.questions.is_empty()
+    }
+
+    /// Whether nobody is asked for all entries.
+    pub(super) fn is_settled(&self) -> bool {
+        self.peers.values().all(|peer| peer.pull.is_none())
+    }
+
+    /// Whether that may have come about since the last call.
+    pub(super) fn take_finished(&mut self) -> bool {
+        mem::take(&mut self.finished)
+    }
+
+    /// Forgets everything, and takes nothing any more.
+    pub(super) fn close(&mut self) {
+        *self = Self { closed: true, ..Self::new(self.me, self.max_entries) };
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Whether to make events.
     pub(super) fn set_watched(&mut self, watched: bool) {
         self.watched = watched;
@@ -362,6 +396,7 @@ impl State {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         let version = peer.version;
         if peer.pull.take_if(|pull| pull.cursor.is_none() && pull.needed <= version).is_some() {
+            self.finished = true;
             for entry in self.directory.sweep(peer.owner) {
                 self.left(entry);
             }
