@@ -16,11 +16,11 @@ use std::{
 use scaleout_core::NodeId;
 use tokio::sync::Notify;
 
+pub(crate) use self::exchange::{register, run};
 pub use self::{
     entry::{Entry, PresenceError, PresenceEvent},
     watch::PresenceWatch,
 };
-pub(crate) use self::exchange::{register, run};
 use self::{
     state::State,
     watch::{Queue, Queues},
@@ -218,7 +218,8 @@ impl Presence {
         if !events.is_empty() && !queues.tell(events) {
             state.set_watched(false);
         }
-        let (changed, questions, settled) = (state.has_changes(), state.has_questions(), state.take_finished());
+        let (changed, questions, settled) =
+            (state.has_changes(), state.has_questions(), state.take_finished());
         drop(step);
         if changed {
             self.shared.changed.notify_one();
