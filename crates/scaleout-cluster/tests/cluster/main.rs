@@ -1,5 +1,7 @@
 //! What a cluster promises, over every store.
 
+#![expect(clippy::unwrap_used, reason = "the scenarios are tests, which the tests of each store call")]
+
 #[path = "../stores/mod.rs"]
 mod stores;
 
