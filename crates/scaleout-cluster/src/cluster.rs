@@ -491,7 +491,7 @@ impl Inner {
         let goodbye = self.bus.publish_control(&*self.channel, wire::goodbye(incarnation));
         self.requests.close();
         self.presence.close();
-        self.members.send_replace(Arc::default());
+        self.members.send_replace(Arc::new(Members::closed()));
         self.ready.send_replace(true);
         let place = (self.bus.node(), self.config.name.clone());
         JOINED.lock().unwrap_or_else(PoisonError::into_inner).remove(&place);
