@@ -7,6 +7,7 @@ use scaleout_core::{Error, NodeId};
 use socketioxide_core::{
     Uid,
     adapter::errors::{AdapterError, BroadcastError},
+    parser::ParserError,
 };
 
 /// What became of an operation that was not done on every node.
@@ -34,6 +35,8 @@ pub enum ScaleoutError {
     },
     /// What a server event, or an answer to one, holds could not be written or read.
     Json(serde_json::Error),
+    /// The parser cannot encode the data of an event.
+    Encode(ParserError),
 }
 
 impl ScaleoutError {
@@ -63,6 +66,7 @@ impl fmt::Display for ScaleoutError {
                     None => Ok(()),
                 }
             }
+            Self::Encode(_) => f.write_str("the data of an event cannot be encoded"),
             Self::Json(_) => f.write_str("the data of a server event is not what was expected"),
         }
     }
@@ -74,6 +78,7 @@ impl StdError for ScaleoutError {
             Self::LocalOnly(cause) | Self::NotSent(cause) | Self::Unconfirmed(cause) => Some(cause),
             Self::Request(cause) => Some(cause),
             Self::Json(cause) => Some(cause),
+            Self::Encode(cause) => Some(cause),
             Self::Queued | Self::NoSuchServer(_) | Self::Incomplete { .. } => None,
         }
     }
@@ -100,5 +105,11 @@ impl From<RequestError> for ScaleoutError {
 impl From<serde_json::Error> for ScaleoutError {
     fn from(error: serde_json::Error) -> Self {
         Self::Json(error)
+    }
+}
+
+impl From<ParserError> for ScaleoutError {
+    fn from(error: ParserError) -> Self {
+        Self::Encode(error)
     }
 }

@@ -11,7 +11,10 @@
 
 use bytes::Bytes;
 use scaleout_cluster::codec::{DecodeError, Reader, Writer};
-use socketioxide_core::{Sid, Uid, Value, adapter::Room};
+use socketioxide_core::{
+    Sid, Uid, Value,
+    adapter::{RemoteSocketData, Room},
+};
 
 use super::{bytes_len, options, packet};
 
@@ -90,8 +93,20 @@ pub(crate) fn read_rooms(part: Bytes) -> Result<Vec<Room>, DecodeError> {
     Ok(rooms)
 }
 
+/// The parts that `found` makes; servers without a socket among them have none.
+pub(crate) fn sockets_by_server(found: Vec<RemoteSocketData>) -> Vec<Vec<u8>> {
+    let mut servers: Vec<(Uid, Vec<Sid>)> = Vec::new();
+    for socket in found {
+        match servers.iter_mut().find(|(server, _)| *server == socket.server_id) {
+            Some((_, sids)) => sids.push(socket.id),
+            None => servers.push((socket.server_id, vec![socket.id])),
+        }
+    }
+    servers.into_iter().flat_map(|(server, sids)| sockets(server, &sids)).collect()
+}
+
 /// The parts that the sockets of `server` make.
-pub(crate) fn sockets(server: Uid, sockets: &[Sid]) -> Vec<Vec<u8>> {
+pub(super) fn sockets(server: Uid, sockets: &[Sid]) -> Vec<Vec<u8>> {
     let start = || {
         let mut writer = Writer::default();
         writer.text(server.as_str());

@@ -79,6 +79,20 @@ pub(crate) enum Operation {
     Fetch { options: BroadcastOptions },
 }
 
+impl Operation {
+    pub(crate) fn options(&self) -> &BroadcastOptions {
+        match self {
+            Self::Broadcast { options, .. }
+            | Self::BroadcastWithAck { options, .. }
+            | Self::Disconnect { options }
+            | Self::Rooms { options }
+            | Self::Join { options, .. }
+            | Self::Leave { options, .. }
+            | Self::Fetch { options } => options,
+        }
+    }
+}
+
 /// Reads version and kind; the namespace comes next.
 #[inline]
 pub(crate) fn read_kind(reader: &mut Reader) -> Result<Kind, DecodeError> {
