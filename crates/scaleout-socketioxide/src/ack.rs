@@ -125,10 +125,7 @@ fn read(shared: &Shared, reply: Reply) -> Option<Ack> {
 }
 
 /// An error of another node, as one of socketioxide's here.
-fn read_error<E: SocketEmitter>(
-    shared: &Shared,
-    result: AckResult,
-) -> Option<Result<Value, E::AckError>> {
+fn read_error<E: SocketEmitter>(shared: &Shared, result: AckResult) -> Option<Result<Value, E::AckError>> {
     let json = match result {
         Ok(value) => return Some(Ok(value)),
         Err(json) => json,

@@ -11,12 +11,12 @@ use std::{
 };
 
 use futures_util::stream::SelectAll;
-use scaleout_cluster::Target;
+use scaleout_cluster::{Replies, Target};
 use socketioxide_core::{
+    Uid,
     adapter::{
         BroadcastOptions, CoreAdapter, CoreLocalAdapter, DefinedAdapter, RemoteSocketData, Room, RoomParam,
-        SocketEmitter, Spawnable,
-        errors::BroadcastError,
+        SocketEmitter, Spawnable, errors::BroadcastError,
     },
     packet::Packet,
 };
@@ -69,7 +69,9 @@ impl<E: SocketEmitter> CoreAdapter<E> for ScaleoutAdapter<E> {
 
     /// The members of the cluster, this node included; those without this namespace as well.
     async fn server_count(&self) -> Result<u16, ScaleoutError> {
-        Ok(self.shared.cluster.members().len().try_into().unwrap_or(u16::MAX))
+        // This node is one from the start.
+        let members = self.shared.cluster.members().len().max(1);
+        Ok(members.try_into().unwrap_or(u16::MAX))
     }
 
     async fn broadcast(&self, packet: Packet, options: BroadcastOptions) -> Result<(), BroadcastError> {
@@ -104,10 +106,9 @@ impl<E: SocketEmitter> CoreAdapter<E> for ScaleoutAdapter<E> {
         }
         let server = options.server_id;
         let meant = here && server.is_none_or(|server| server == self.local.server_id());
-        let request_options = BroadcastOptions { server_id: server, ..BroadcastOptions::default() };
         let local = meant.then(|| self.local.broadcast_with_ack(packet, options, Some(timeout)).0);
         let remote = match sent {
-            Some((operation, target)) => self.ask_for_acks(&operation, target, timeout, &request_options)?,
+            Some((operation, target)) => self.ask_for_acks(&operation, target, timeout, server)?,
             None => None,
         };
         Ok(AckStream::new(Arc::clone(&self.shared), local, siblings, remote))
@@ -125,7 +126,11 @@ impl<E: SocketEmitter> CoreAdapter<E> for ScaleoutAdapter<E> {
         self.shared.tell(local, remote)
     }
 
-    async fn add_sockets(&self, options: BroadcastOptions, rooms: impl RoomParam) -> Result<(), ScaleoutError> {
+    async fn add_sockets(
+        &self,
+        options: BroadcastOptions,
+        rooms: impl RoomParam,
+    ) -> Result<(), ScaleoutError> {
         let rooms: Vec<Room> = rooms.into_room_iter().collect();
         let path = self.path();
         let Route { here, there } = self.shared.route(path, &options)?;
@@ -136,7 +141,11 @@ impl<E: SocketEmitter> CoreAdapter<E> for ScaleoutAdapter<E> {
         self.send(sent, here).await
     }
 
-    async fn del_sockets(&self, options: BroadcastOptions, rooms: impl RoomParam) -> Result<(), ScaleoutError> {
+    async fn del_sockets(
+        &self,
+        options: BroadcastOptions,
+        rooms: impl RoomParam,
+    ) -> Result<(), ScaleoutError> {
         let rooms: Vec<Room> = rooms.into_room_iter().collect();
         let path = self.path();
         let Route { here, there } = self.shared.route(path, &options)?;
@@ -180,18 +189,18 @@ impl<E: SocketEmitter> ScaleoutAdapter<E> {
         operation: &[u8],
         target: Target,
         timeout: Duration,
-        options: &BroadcastOptions,
-    ) -> Result<Option<scaleout_cluster::Replies>, ScaleoutError> {
+        server: Option<Uid>,
+    ) -> Result<Option<Replies>, ScaleoutError> {
         self.shared.counts.published.add();
         let deadline = timeout.saturating_add(self.shared.config.request_timeout);
         match self.shared.cluster.request(SUBJECT, operation, target, deadline) {
             Ok(replies) => Ok(Some(replies)),
-            Err(error) if self.shared.config.partial == Partial::Accept && options.server_id.is_none() => {
+            Err(error) if self.shared.config.partial == Partial::Accept && server.is_none() => {
                 self.shared.counts.partial_answers.add();
                 tracing::warn!(%error, "other nodes could not be asked for acks");
                 Ok(None)
             }
-            Err(error) => Err(request_error(error, options)),
+            Err(error) => Err(request_error(error, server)),
         }
     }
 

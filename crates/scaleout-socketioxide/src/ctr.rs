@@ -102,7 +102,11 @@ impl ScaleoutCtr {
     ///
     /// # Errors
     /// [`ScaleoutError::Json`], and what became of it where that is not certain or late.
-    pub async fn server_emit<T: ?Sized + Serialize>(&self, event: &str, data: &T) -> Result<(), ScaleoutError> {
+    pub async fn server_emit<T: ?Sized + Serialize>(
+        &self,
+        event: &str,
+        data: &T,
+    ) -> Result<(), ScaleoutError> {
         self.0.server_emit(event, data).await
     }
 
@@ -134,8 +138,10 @@ impl ScaleoutCtr {
     }
 
     /// Says goodbye to the other nodes, so that nobody waits for this one any more; the bus stays open.
-    pub async fn close(&self) {
-        self.0.cluster.close().await;
+    ///
+    /// It waits for the store to have it, or `deadline` to pass. Sockets of this node get nothing of others afterwards.
+    pub async fn close(&self, deadline: Duration) {
+        self.0.cluster.close(deadline).await;
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

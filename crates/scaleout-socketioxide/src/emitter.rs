@@ -1,6 +1,10 @@
 //! Emitting from processes that have no sockets.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use scaleout_cluster::{Caster, Target};
 use scaleout_core::{Bus, Error, ErrorKind, Publish};
@@ -58,17 +62,15 @@ impl<P: Parse> Emitter<P> {
 
     /// Sends an event to the servers themselves.
     ///
-    /// It is on its way when this returns; the future tells when the store has it, and need not be awaited.
+    /// It is on its way when this returns, and the future tells when the store has it.
     ///
     /// # Errors
     /// [`ScaleoutError::Json`], [`ScaleoutError::NotSent`] and [`ScaleoutError::Unconfirmed`].
-    pub fn server_emit<T: ?Sized + Serialize>(
-        &self,
-        event: &str,
-        data: &T,
-    ) -> impl Future<Output = Result<(), ScaleoutError>> + Send + use<P, T> {
-        let sent = serde_json::to_string(data).map(|json| self.cast(&op::server_event(event, &json)));
-        async move { outcome(sent?.await) }
+    pub fn server_emit<T: ?Sized + Serialize>(&self, event: &str, data: &T) -> Sent {
+        Sent(match serde_json::to_string(data) {
+            Ok(json) => Ok(self.cast(&op::server_event(event, &json))),
+            Err(error) => Err(Some(error.into())),
+        })
     }
 
     fn cast(&self, operation: &[u8]) -> Publish {
@@ -78,7 +80,7 @@ impl<P: Parse> Emitter<P> {
 
 /// Sockets of a namespace, on all nodes.
 ///
-/// What it does is on its way when the call returns; the futures tell when the store has it, and need not be awaited.
+/// What it does is on its way when the call returns, and the futures tell when the store has it.
 #[derive(Debug, Clone)]
 #[must_use = "it does nothing by itself"]
 pub struct Selection<'a, P = CommonParser> {
@@ -110,24 +112,20 @@ impl<P: Parse> Selection<'_, P> {
     ///
     /// # Errors
     /// [`ScaleoutError::Encode`], [`ScaleoutError::NotSent`] and [`ScaleoutError::Unconfirmed`].
-    pub fn emit<T: ?Sized + Serialize>(
-        self,
-        event: impl AsRef<str>,
-        data: &T,
-    ) -> impl Future<Output = Result<(), ScaleoutError>> + Send + use<P, T> {
-        let value = self.emitter.parser.encode_value(data, Some(event.as_ref()));
-        let sent = value.map(|value| {
-            let packet = Packet::event(self.namespace.clone(), value);
-            self.emitter.cast(&op::broadcast(&self.namespace, &self.options, &packet))
-        });
-        async move { outcome(sent?.await) }
+    pub fn emit<T: ?Sized + Serialize>(self, event: impl AsRef<str>, data: &T) -> Sent {
+        let value = match self.emitter.parser.encode_value(data, Some(event.as_ref())) {
+            Ok(value) => value,
+            Err(error) => return Sent(Err(Some(error.into()))),
+        };
+        let packet = Packet::event(self.namespace.clone(), value);
+        self.send(&op::broadcast(&self.namespace, &self.options, &packet))
     }
 
     /// Lets the sockets join `rooms`.
     ///
     /// # Errors
     /// [`ScaleoutError::NotSent`] and [`ScaleoutError::Unconfirmed`].
-    pub fn join(self, rooms: impl RoomParam) -> impl Future<Output = Result<(), ScaleoutError>> + Send {
+    pub fn join(self, rooms: impl RoomParam) -> Sent {
         self.change(Kind::Join, rooms)
     }
 
@@ -135,7 +133,7 @@ impl<P: Parse> Selection<'_, P> {
     ///
     /// # Errors
     /// [`ScaleoutError::NotSent`] and [`ScaleoutError::Unconfirmed`].
-    pub fn leave(self, rooms: impl RoomParam) -> impl Future<Output = Result<(), ScaleoutError>> + Send {
+    pub fn leave(self, rooms: impl RoomParam) -> Sent {
         self.change(Kind::Leave, rooms)
     }
 
@@ -143,19 +141,33 @@ impl<P: Parse> Selection<'_, P> {
     ///
     /// # Errors
     /// [`ScaleoutError::NotSent`] and [`ScaleoutError::Unconfirmed`].
-    pub fn disconnect(self) -> impl Future<Output = Result<(), ScaleoutError>> + Send {
-        let sent = self.emitter.cast(&op::select(Kind::Disconnect, &self.namespace, &self.options));
-        async move { outcome(sent.await) }
+    pub fn disconnect(self) -> Sent {
+        self.send(&op::select(Kind::Disconnect, &self.namespace, &self.options))
     }
 
-    fn change(
-        self,
-        kind: Kind,
-        rooms: impl RoomParam,
-    ) -> impl Future<Output = Result<(), ScaleoutError>> + Send {
+    fn change(self, kind: Kind, rooms: impl RoomParam) -> Sent {
         let rooms: Vec<Room> = rooms.into_room_iter().collect();
-        let sent = self.emitter.cast(&op::membership(kind, &self.namespace, &self.options, &rooms));
-        async move { outcome(sent.await) }
+        self.send(&op::membership(kind, &self.namespace, &self.options, &rooms))
+    }
+
+    fn send(&self, operation: &[u8]) -> Sent {
+        Sent(Ok(self.emitter.cast(operation)))
+    }
+}
+
+/// What becomes of something that is on its way: ready when the store has it. Dropping it withdraws nothing.
+#[derive(Debug)]
+#[must_use = "it is on its way, but its failure would go unnoticed"]
+pub struct Sent(Result<Publish, Option<ScaleoutError>>);
+
+impl Future for Sent {
+    type Output = Result<(), ScaleoutError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Ok(publish) => Pin::new(publish).poll(cx).map(outcome),
+            Err(error) => Poll::Ready(Err(error.take().expect("`Sent` is not polled after it is ready"))),
+        }
     }
 }
 

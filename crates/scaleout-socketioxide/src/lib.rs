@@ -24,7 +24,7 @@ pub use crate::{
     config::{AdapterConfig, Confirm, Delivery, Partial},
     counters::AdapterCounters,
     ctr::ScaleoutCtr,
-    emitter::{Emitter, Selection},
+    emitter::{Emitter, Selection, Sent},
     error::ScaleoutError,
     events::{EventRegistration, ServerAnswers, ServerEvent},
     requests::Fetched,

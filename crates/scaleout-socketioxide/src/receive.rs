@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
+use futures_core::Stream;
 use futures_util::StreamExt;
 use scaleout_cluster::{
     Incoming, Responder,
     codec::{DecodeError, Reader},
 };
 use scaleout_core::NodeId;
+use socketioxide_core::{Sid, adapter::errors::SocketError};
 
 use crate::{
     op::{
         self, Kind, Operation,
-        answer::{self, Ack},
+        answer::{self, Ack, AckResult},
     },
     registry::Namespace,
     shared::Shared,
@@ -24,36 +26,64 @@ impl Shared {
         let node = incoming.node;
         let (payload, responder) = incoming.into_parts();
         let mut reader = Reader::new(payload);
-        match self.read(node, &mut reader) {
-            Ok(Some(Read::Event(event, json))) => {
-                self.counts.received.add();
-                self.events.dispatch(node, &event, json, responder);
-            }
-            Ok(Some(Read::Operation(namespace, operation))) => {
-                self.counts.received.add();
-                perform(&namespace, operation, responder);
-            }
-            Ok(None) => {
-                self.counts.skipped.add();
-                responder.finish();
-            }
-            Err(error) => self.refuse(node, error, responder),
+        let outcome = match op::read_kind(&mut reader) {
+            Ok(Kind::ServerEvent) => self.receive_event(node, reader, responder),
+            Ok(kind) => self.receive_operation(kind, reader, responder),
+            Err(error) => Err((error, responder)),
+        };
+        if let Err((error, responder)) = outcome {
+            self.refuse(node, error, responder);
         }
     }
 
-    /// What there is to do; nothing, and read no further, where this node has none of it.
-    fn read(&self, node: NodeId, reader: &mut Reader) -> Result<Option<Read>, DecodeError> {
-        let kind = op::read_kind(reader)?;
-        let path = reader.text()?;
-        if kind == Kind::ServerEvent {
-            let (event, json) = op::read_server_event(reader.clone())?;
-            return Ok(Some(Read::Event(event, json)));
+    fn receive_operation(
+        &self,
+        kind: Kind,
+        mut reader: Reader,
+        responder: Responder,
+    ) -> Result<(), (DecodeError, Responder)> {
+        let namespace = match reader.text() {
+            Ok(path) => self.registry.get(path),
+            Err(error) => return Err((error, responder)),
+        };
+        // What nobody here has is read no further.
+        let Some(namespace) = namespace else {
+            self.skip(responder);
+            return Ok(());
+        };
+        let operation = match op::read_operation(kind, reader, namespace.path()) {
+            Ok(operation) => operation,
+            Err(error) => return Err((error, responder)),
+        };
+        if operation.options().server_id.is_some_and(|server| !namespace.serves(server)) {
+            self.skip(responder);
+            return Ok(());
         }
-        let Some(namespace) = self.registry.get(path) else { return Ok(None) };
-        let operation = op::read_operation(kind, reader.clone(), namespace.path())?;
-        tracing::trace!(%node, ?kind, "received an operation");
-        let elsewhere = operation.options().server_id.is_some_and(|server| !namespace.serves(server));
-        Ok((!elsewhere).then_some(Read::Operation(namespace, operation)))
+        self.counts.received.add();
+        perform(&namespace, operation, responder);
+        Ok(())
+    }
+
+    fn receive_event(
+        &self,
+        node: NodeId,
+        mut reader: Reader,
+        responder: Responder,
+    ) -> Result<(), (DecodeError, Responder)> {
+        match reader.text().map(drop).and_then(|()| op::read_server_event(reader)) {
+            Ok((event, json)) => {
+                self.counts.received.add();
+                self.events.dispatch(node, &event, json, responder);
+                Ok(())
+            }
+            Err(error) => Err((error, responder)),
+        }
+    }
+
+    /// Who asks is told at once that nothing will come.
+    fn skip(&self, responder: Responder) {
+        self.counts.skipped.add();
+        responder.finish();
     }
 
     fn refuse(&self, node: NodeId, error: DecodeError, responder: Responder) {
@@ -67,11 +97,6 @@ impl Shared {
         }
         responder.fail(&error.to_string());
     }
-}
-
-enum Read {
-    Operation(Arc<Namespace>, Operation),
-    Event(String, String),
 }
 
 /// Does what is asked for, and answers where somebody waits.
@@ -93,7 +118,12 @@ fn perform(namespace: &Namespace, operation: Operation, mut responder: Responder
             return answer_parts(answer::rooms(&namespace.rooms(&options)), responder);
         }
         Operation::Fetch { options } => {
-            return answer_parts(answer::sockets_by_server(namespace.fetch(&options)), responder);
+            let mut parts = answer::sockets_by_server(namespace.fetch(&options));
+            if let (Some(server), true) = (options.server_id, parts.is_empty()) {
+                // It is here, without such a socket.
+                parts = answer::sockets(server, &[]);
+            }
+            return answer_parts(parts, responder);
         }
     }
     responder.finish();
@@ -101,7 +131,7 @@ fn perform(namespace: &Namespace, operation: Operation, mut responder: Responder
 
 /// Passes acks on as they come; each socket has one, be it that it took too long.
 async fn answer_acks(
-    mut acks: impl futures_core::Stream<Item = (socketioxide_core::Sid, answer::AckResult)> + Unpin,
+    mut acks: impl Stream<Item = (Sid, AckResult)> + Unpin,
     count: u64,
     mut responder: Responder,
 ) {
@@ -128,7 +158,7 @@ fn answer_parts(mut parts: Vec<Vec<u8>>, mut responder: Responder) {
 }
 
 /// A socket that is too slow, or just closed, is its own node's matter: who emitted elsewhere is not told.
-fn log(outcome: Result<(), Vec<socketioxide_core::adapter::errors::SocketError>>) {
+fn log(outcome: Result<(), Vec<SocketError>>) {
     if let Err(errors) = outcome {
         tracing::debug!(errors = errors.len(), "sockets did not take what another node sent");
     }

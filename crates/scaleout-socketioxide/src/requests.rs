@@ -6,7 +6,7 @@ use bytes::Bytes;
 use scaleout_cluster::{Collected, Missing, RequestError, Target, codec::DecodeError};
 use scaleout_core::NodeId;
 use socketioxide_core::{
-    Str,
+    Str, Uid,
     adapter::{BroadcastOptions, RemoteSocketData, Room},
 };
 
@@ -30,7 +30,11 @@ pub struct Fetched {
 
 impl Shared {
     /// The sockets of a namespace, of all nodes.
-    pub(crate) async fn fetch(&self, path: &str, options: &BroadcastOptions) -> Result<Fetched, ScaleoutError> {
+    pub(crate) async fn fetch(
+        &self,
+        path: &str,
+        options: &BroadcastOptions,
+    ) -> Result<Fetched, ScaleoutError> {
         let route = self.route_to_ask(path, options)?;
         let mut sockets = match route.here {
             true => self.registry.get(path).map(|namespace| namespace.fetch(options)).unwrap_or_default(),
@@ -51,7 +55,11 @@ impl Shared {
     }
 
     /// The rooms of the sockets that are meant, of all nodes, each once.
-    pub(crate) async fn rooms(&self, path: &str, options: &BroadcastOptions) -> Result<Vec<Room>, ScaleoutError> {
+    pub(crate) async fn rooms(
+        &self,
+        path: &str,
+        options: &BroadcastOptions,
+    ) -> Result<Vec<Room>, ScaleoutError> {
         let route = self.route_to_ask(path, options)?;
         let mut rooms = match route.here {
             true => self.registry.get(path).map(|namespace| namespace.rooms(options)).unwrap_or_default(),
@@ -92,7 +100,7 @@ impl Shared {
         let replies = self
             .cluster
             .request(SUBJECT, &operation, target, timeout)
-            .map_err(|error| request_error(error, options))?;
+            .map_err(|error| request_error(error, options.server_id))?;
         let Collected { replies, mut missing, .. } = replies.collect().await;
         let mut answers = Vec::with_capacity(replies.len());
         for reply in replies {
@@ -116,8 +124,8 @@ impl Shared {
 }
 
 /// A node that is gone is the server that was meant.
-pub(crate) fn request_error(error: RequestError, options: &BroadcastOptions) -> ScaleoutError {
-    match (error, options.server_id) {
+pub(crate) fn request_error(error: RequestError, server: Option<Uid>) -> ScaleoutError {
+    match (error, server) {
         (RequestError::NoSuchNode(_), Some(server)) => ScaleoutError::NoSuchServer(server),
         (error, _) => error.into(),
     }

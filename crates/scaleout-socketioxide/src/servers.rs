@@ -7,18 +7,18 @@ use std::{
 
 use scaleout_cluster::Members;
 use scaleout_core::NodeId;
-use socketioxide_core::Uid;
+use socketioxide_core::{Sid, Uid};
 
 /// What is known of the servers of other nodes.
 ///
 /// It is learnt where a fetch is answered, which is the only way to get a socket of another server to begin with. Who
 /// is not known is found by asking all others, so nothing is kept of nodes that are no members.
 #[derive(Debug, Default)]
-pub(crate) struct Servers(RwLock<HashMap<Uid, NodeId>>);
+pub(crate) struct Servers(RwLock<HashMap<Sid, NodeId>>);
 
 impl Servers {
     pub(crate) fn find(&self, server: Uid) -> Option<NodeId> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&server).copied()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&*server).copied()
     }
 
     pub(crate) fn learn(&self, server: Uid, node: NodeId, members: &Members) {
@@ -27,6 +27,6 @@ impl Servers {
         }
         let mut servers = self.0.write().unwrap_or_else(PoisonError::into_inner);
         servers.retain(|_, node| members.contains(*node));
-        servers.insert(server, node);
+        servers.insert(*server, node);
     }
 }

@@ -7,8 +7,11 @@ use std::{
 
 use futures_util::FutureExt;
 use scaleout_cluster::{Cluster, Registration, Target};
-use scaleout_core::{Error, ErrorKind, Gap, Publish, StateWatch, StreamIndex};
-use socketioxide_core::adapter::{BroadcastFlags, BroadcastOptions, errors::{BroadcastError, SocketError}};
+use scaleout_core::{Error, ErrorKind, Gap, StateWatch, StreamIndex};
+use socketioxide_core::adapter::{
+    BroadcastFlags, BroadcastOptions,
+    errors::{BroadcastError, SocketError},
+};
 
 use crate::{
     AdapterConfig, Confirm, Delivery, ScaleoutError, counters::Counts, events::Events, registry::Registry,
@@ -31,7 +34,7 @@ pub(crate) struct Shared {
     pub(crate) on_gap: RwLock<Option<GapHandler>>,
     state: StateWatch,
     stream: StreamIndex,
-    _handlers: Registration,
+    _handlers: [Registration; 2],
 }
 
 /// Where an operation is to be done.
@@ -46,17 +49,24 @@ pub(crate) struct Route {
 impl Shared {
     pub(crate) fn new(cluster: Cluster, config: AdapterConfig) -> Arc<Self> {
         Arc::new_cyclic(|shared: &Weak<Self>| {
-            let shared = Weak::clone(shared);
-            let handlers = cluster.handle(SUBJECT, move |incoming| {
-                // The handler must not keep alive what owns it.
-                if let Some(shared) = shared.upgrade() {
-                    shared.receive(incoming);
-                }
-            });
+            // Handlers must not keep alive what owns them.
+            let (operations, gaps) = (Weak::clone(shared), Weak::clone(shared));
+            let handlers = [
+                cluster.handle(SUBJECT, move |incoming| {
+                    if let Some(shared) = operations.upgrade() {
+                        shared.receive(incoming);
+                    }
+                }),
+                cluster.on_gap(move |gap| {
+                    if let Some(shared) = gaps.upgrade() {
+                        shared.gap(gap);
+                    }
+                }),
+            ];
             let bus = cluster.bus();
             Self {
                 state: bus.state(),
-                stream: bus.stream_of(&cluster.channel()),
+                stream: bus.stream_of(cluster.channel()),
                 config,
                 registry: Registry::default(),
                 servers: Servers::default(),
@@ -104,7 +114,12 @@ impl Shared {
     }
 
     /// Sends an operation, and tells what became of it.
-    pub(crate) async fn send(&self, operation: &[u8], target: Target, here: bool) -> Result<(), ScaleoutError> {
+    pub(crate) async fn send(
+        &self,
+        operation: &[u8],
+        target: Target,
+        here: bool,
+    ) -> Result<(), ScaleoutError> {
         self.counts.published.add();
         let mut publish = self.cluster.cast(SUBJECT, operation, target);
         if let Some(outcome) = (&mut publish).now_or_never() {

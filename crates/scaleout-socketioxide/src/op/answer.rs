@@ -106,7 +106,7 @@ pub(crate) fn sockets_by_server(found: Vec<RemoteSocketData>) -> Vec<Vec<u8>> {
 }
 
 /// The parts that the sockets of `server` make.
-pub(super) fn sockets(server: Uid, sockets: &[Sid]) -> Vec<Vec<u8>> {
+pub(crate) fn sockets(server: Uid, sockets: &[Sid]) -> Vec<Vec<u8>> {
     let start = || {
         let mut writer = Writer::default();
         writer.text(server.as_str());

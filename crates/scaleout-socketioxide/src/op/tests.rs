@@ -59,7 +59,10 @@ fn golden_operations() {
         ),
         (select(Kind::Disconnect, "/", &options_to(&[])), b"\x01\x02\x01/\x02\x00\x00\x00"),
         (select(Kind::Rooms, "/", &options_to(&[])), b"\x01\x03\x01/\x02\x00\x00\x00"),
-        (membership(Kind::Join, "/", &options_to(&[]), &["1".into()]), b"\x01\x04\x01/\x02\x00\x00\x00\x01\x011"),
+        (
+            membership(Kind::Join, "/", &options_to(&[]), &["1".into()]),
+            b"\x01\x04\x01/\x02\x00\x00\x00\x01\x011",
+        ),
         (membership(Kind::Leave, "/", &options_to(&[]), &[]), b"\x01\x05\x01/\x02\x00\x00\x00\x00"),
         (select(Kind::Fetch, "/", &options_to(&[])), b"\x01\x06\x01/\x02\x00\x00\x00"),
         (server_event("tick", "[1]"), b"\x01\x07\x00\x04tick\x03[1]"),
@@ -209,11 +212,9 @@ fn any_packet() -> impl Strategy<Value = Packet> {
 fn any_operation() -> impl Strategy<Value = Operation> {
     let rooms = || prop::collection::vec(any::<String>().prop_map(Room::Owned), 0..6);
     prop_oneof![
-        (any_options(), any_packet())
-            .prop_map(|(options, packet)| Operation::Broadcast { options, packet }),
-        (any_options(), any::<u64>().prop_map(Duration::from_millis), any_packet()).prop_map(
-            |(options, timeout, packet)| Operation::BroadcastWithAck { options, timeout, packet }
-        ),
+        (any_options(), any_packet()).prop_map(|(options, packet)| Operation::Broadcast { options, packet }),
+        (any_options(), any::<u64>().prop_map(Duration::from_millis), any_packet())
+            .prop_map(|(options, timeout, packet)| Operation::BroadcastWithAck { options, timeout, packet }),
         any_options().prop_map(|options| Operation::Disconnect { options }),
         any_options().prop_map(|options| Operation::Rooms { options }),
         (any_options(), rooms()).prop_map(|(options, rooms)| Operation::Join { options, rooms }),
