@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use scaleout_core::{Bus, Error, ErrorKind, NodeId, Publish};
+use scaleout_core::{Bus, Error, ErrorKind, Gap, NodeId, Publish};
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::AbortHandle,
@@ -176,6 +176,12 @@ impl Cluster {
         self.inner().bus.node()
     }
 
+    /// The channel that carries what its members cast and ask.
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        &self.inner().channel
+    }
+
     /// The settings.
     #[must_use]
     pub fn config(&self) -> &ClusterConfig {
@@ -200,6 +206,13 @@ impl Cluster {
     /// [`serve`](Self::serve).
     pub fn handle(&self, subject: &str, handler: impl Fn(Incoming) + Send + Sync + 'static) -> Registration {
         self.inner().register(subject, Arc::new(handler))
+    }
+
+    /// Calls `handler` with every gap on the cluster's channels, in its place: casts and requests to this node may be missing.
+    ///
+    /// It runs where handlers do, and holds up everything behind it.
+    pub fn on_gap(&self, handler: impl Fn(&Gap) + Send + Sync + 'static) -> Registration {
+        self.inner().register_gap(Arc::new(handler))
     }
 
     /// Answers requests of `subject`, each in a task of its own, up to

@@ -23,6 +23,7 @@ pub(crate) async fn receive(inner: Arc<Inner>, mut subscription: Subscription) {
                 inner.counters.gaps.add(1);
                 let (reason, stream) = (gap.reason(), gap.stream().0);
                 tracing::warn!(%reason, stream, cluster = %inner.config.name, "messages of the cluster may be missing");
+                inner.tell_gap(&gap);
             }
         }
     }
