@@ -418,7 +418,8 @@ fn what_neither_pages_nor_deltas_have_is_dropped_when_both_are_here() {
     state.delta(NodeId(2), &delta(6, 7, &[("c", Some(b""))]));
     let question = state.questions()[0];
     let series = state.ask(question).expect("6 is missing").series;
-    state.answered(NodeId(2), series, &page(8, None, &[("b", Some(b""))]));
+    state.answered(NodeId(2), series, &page(7, Some(3), &[("b", Some(b""))]));
+    state.answered(NodeId(2), series, &page(8, None, &[("c", Some(b""))]));
     assert_eq!(state.ask(question), None);
     assert_eq!(members(&state), ["a", "b", "c"], "8 is not here yet");
     state.delta(NodeId(2), &delta(7, 8, &[("d", Some(b""))]));
@@ -442,6 +443,38 @@ fn a_version_that_is_known_asks_nobody() {
     state.beat(NodeId(1), 1, 7);
     assert_eq!(state.questions(), []);
     assert_eq!(members(&state), ["a"]);
+}
+
+#[test]
+fn a_member_of_whom_only_others_told_is_asked() {
+    let mut state = State::new(NodeId(1), 10);
+    state.beat(NodeId(2), 1, 0);
+    state.unknown(NodeId(2));
+    state.unknown(NodeId(2));
+    let [question] = state.questions()[..] else { panic!("not one question") };
+    assert!(!state.is_settled());
+    let series = state.ask(question).expect("it is unknown").series;
+    state.answered(NodeId(2), series, &page(5, None, &[("a", Some(b""))]));
+    assert_eq!(members(&state), ["a"]);
+    // What the page has is not told again.
+    state.delta(NodeId(2), &delta(4, 5, &[("b", Some(b""))]));
+    state.beat(NodeId(2), 1, 5);
+    assert!(state.is_settled() && state.questions().is_empty());
+    assert_eq!(members(&state), ["a"]);
+}
+
+#[test]
+fn a_first_page_wins_over_deltas_before_it() {
+    let (mut state, question, series) = asking();
+    state.delta(NodeId(2), &delta(5, 6, &[("back", None), ("changed", Some(b"old")), ("went", Some(b""))]));
+    state.answered(NodeId(2), series, &page(8, None, &[("back", Some(b"")), ("changed", Some(b"new"))]));
+    assert_eq!(state.ask(question), None);
+    assert_eq!(members(&state), ["back", "changed"]);
+    let changed = state.directory().entries_of("g", "changed");
+    assert_eq!(changed.iter().map(|entry| &*entry.value).collect::<Vec<_>>(), [b"new"]);
+    state.delta(NodeId(2), &delta(6, 8, &[("went", None)]));
+    state.delta(NodeId(2), &delta(8, 9, &[("next", Some(b""))]));
+    assert_eq!(members(&state), ["back", "changed", "next"]);
 }
 
 #[test]
