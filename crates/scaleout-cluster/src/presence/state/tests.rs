@@ -29,6 +29,8 @@ enum Step {
     Answer(usize),
     /// All that a node waits for is given up and asked again.
     GiveUp(usize),
+    /// A node learns of another one by a list, which has old news of it.
+    Meet(usize, usize),
     /// A node takes another one for gone, with or without reason.
     Expire(usize, usize),
     /// A node says goodbye, and is another one from then on.
@@ -61,6 +63,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (node.clone(), 1..4_usize).prop_map(|(n, count)| Step::Lose(n, count)),
         16 => node.clone().prop_map(Step::Answer),
         1 => node.clone().prop_map(Step::GiveUp),
+        1 => (node.clone(), node.clone()).prop_map(|(n, other)| Step::Meet(n, other)),
         1 => (node.clone(), node.clone()).prop_map(|(n, other)| Step::Expire(n, other)),
         1 => node.clone().prop_map(Step::Replace),
         1 => node.clone().prop_map(Step::Return),
@@ -163,6 +166,16 @@ impl World {
                 let open = mem::take(&mut self.nodes[node].open);
                 open.into_values().for_each(|(question, _)| self.ask(node, question));
             }
+            Step::Meet(node, other) => {
+                let Node { id, incarnation, .. } = self.nodes[other];
+                let known = self.nodes[node].state.peers.contains_key(&id);
+                if !known {
+                    let state = &mut self.nodes[node].state;
+                    state.beat(id, incarnation, 0);
+                    state.unknown(id);
+                    self.asks(node);
+                }
+            }
             Step::Expire(node, other) => {
                 let other = self.nodes[other].id;
                 self.nodes[node].state.gone(other);
@@ -224,8 +237,12 @@ impl World {
             }
         }
         node.listen();
-        for question in node.state.questions() {
-            self.ask(to, question);
+        self.asks(to);
+    }
+
+    fn asks(&mut self, node: usize) {
+        for question in self.nodes[node].state.questions() {
+            self.ask(node, question);
         }
     }
 
