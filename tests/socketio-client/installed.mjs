@@ -1,6 +1,10 @@
-// Says whether the folder this is run in has what `package.json` pins: exit status 0, or 1 and what is missing.
+// Says whether a folder, or else the one this is run in, has what `package.json` pins: exit status 0, or 1 and what is
+// missing.
 
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+const [folder = "."] = process.argv.slice(2);
 
 const read = (path) => JSON.parse(readFileSync(path, "utf8"));
 
@@ -9,7 +13,7 @@ function* missing() {
   for (const [name, wanted] of Object.entries(dependencies)) {
     let there = "none";
     try {
-      there = read(`node_modules/${name}/package.json`).version;
+      there = read(join(folder, "node_modules", name, "package.json")).version;
     } catch {
       // Not installed.
     }
