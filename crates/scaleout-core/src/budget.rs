@@ -84,6 +84,16 @@ impl QueueBudget {
         self.queue.try_add(bytes)
     }
 
+    /// Takes a place in the queue, also beyond its limits.
+    pub(crate) fn reserve(&self, bytes: usize) {
+        self.queue.add(bytes);
+    }
+
+    /// Takes a place in the waiting room, also beyond its limits.
+    pub(crate) fn wait(&self, bytes: usize) {
+        self.room.add(bytes);
+    }
+
     /// Gives back the places of `messages` messages with `bytes` together.
     pub(crate) fn release(&self, messages: usize, bytes: usize) {
         self.queue.sub(messages, bytes);
@@ -173,6 +183,10 @@ impl PairBudget {
             fits.then(|| used + pack(1, bytes))
         };
         self.used.fetch_update(SeqCst, SeqCst, add).is_ok()
+    }
+
+    fn add(&self, bytes: usize) {
+        self.used.fetch_add(pack(1, bytes), SeqCst);
     }
 
     fn sub(&self, messages: usize, bytes: usize) {

@@ -104,6 +104,13 @@ pub fn encoded_message_len(channel_len: usize, payload_len: usize, extensions: &
     with_len(channel_len) + with_len(payload_len) + varint_len(extensions.len()) + values
 }
 
+/// The bytes of payload that a message to a channel of `channel_len` bytes may have, alone in a frame of `limit` bytes.
+pub(crate) fn max_message_bytes(limit: usize, channel_len: usize) -> usize {
+    // A length is written in at most five bytes, since places in a frame are u32.
+    let around = encoded_message_len(channel_len, 0, &[]) + 4;
+    limit.saturating_sub(MAX_HEAD_BYTES + around)
+}
+
 /// Makes a frame of `count` already encoded messages, copying them once.
 ///
 /// `count` is 1 to [`MAX_FRAME_MESSAGES`] and `messages` is what as many calls of [`encode_message`] appended, below

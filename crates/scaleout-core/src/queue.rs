@@ -237,14 +237,36 @@ impl SendQueue {
         wait: bool,
     ) -> Result<Receipt, Error> {
         let len = frame::encoded_message_len(channel.len(), payload.len(), extensions);
-        let admitted = self.make_room(len, wait).map_err(|kind| {
-            *self.counters.of(kind) += 1;
-            Error::from(kind)
-        })?;
+        let admitted =
+            self.check(len).and_then(|()| self.make_room(len, wait)).map_err(|kind| self.refused(kind))?;
+        Ok(self.append(now, (channel, payload, extensions), admitted))
+    }
+
+    /// Accepts a message however full the queue is, for the few by which nodes manage themselves.
+    ///
+    /// It takes its place in the budget and in the order of the stream, so that what is in front of it is bounded.
+    pub(crate) fn push_control(
+        &mut self,
+        now: Duration,
+        channel: &str,
+        payload: &[u8],
+    ) -> Result<Receipt, Error> {
+        let len = frame::encoded_message_len(channel.len(), payload.len(), &[]);
+        self.check(len).map_err(|kind| self.refused(kind))?;
+        let admitted = self.waiting.first_in_room().is_none();
+        if admitted {
+            self.budget.reserve(len);
+        } else {
+            self.budget.wait(len);
+        }
+        Ok(self.append(now, (channel, payload, &[]), admitted))
+    }
+
+    fn append(&mut self, now: Duration, message: (&str, &[u8], &[(u8, Bytes)]), admitted: bool) -> Receipt {
         if self.waiting.is_empty() {
             self.front = self.ledger.next();
         }
-        self.waiting.push(now, (channel, payload, extensions), admitted);
+        self.waiting.push(now, message, admitted);
         if self.settings.mutation.is(Mutant::OvertakeWaiting) {
             self.waiting.overtake();
         }
@@ -253,11 +275,16 @@ impl SendQueue {
             // Room that another stream freed since we looked was told to nobody: there was no one who waited.
             self.admit(now);
         }
-        Ok(receipt)
+        receipt
     }
 
-    /// Reserves room for a message of `len` bytes: `true` in the queue, `false` among those who wait for it.
-    fn make_room(&mut self, len: usize, wait: bool) -> Result<bool, ErrorKind> {
+    fn refused(&mut self, kind: ErrorKind) -> Error {
+        *self.counters.of(kind) += 1;
+        kind.into()
+    }
+
+    /// Whether a message of `len` bytes may come now, if there is room.
+    fn check(&self, len: usize) -> Result<(), ErrorKind> {
         if self.life != Life::Open {
             return Err(ErrorKind::Closed);
         }
@@ -270,9 +297,11 @@ impl SendQueue {
             QueuePolicy::InitialOnly => self.up || !self.opened,
             QueuePolicy::Disabled => self.up,
         };
-        if !may_wait {
-            return Err(ErrorKind::Unavailable);
-        }
+        if may_wait { Ok(()) } else { Err(ErrorKind::Unavailable) }
+    }
+
+    /// Reserves room for a message of `len` bytes: `true` in the queue, `false` among those who wait for it.
+    fn make_room(&mut self, len: usize, wait: bool) -> Result<bool, ErrorKind> {
         let admitted = match self.settings.overflow {
             Overflow::Reject => self.budget.try_reserve(len),
             Overflow::DropOldest => self.drop_for(len),

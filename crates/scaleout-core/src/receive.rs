@@ -38,10 +38,12 @@ pub(crate) struct Inbox {
 /// What became of a payload.
 #[derive(Debug)]
 pub(crate) enum Taken {
-    /// It is in the ring; notify who reads it. `messages` is how many it holds for this app.
+    /// It is in the ring; notify who reads it.
     Frame {
         /// What to notify.
         appended: Appended,
+        /// The node that sent it.
+        node: NodeId,
         /// How many messages it holds.
         messages: u64,
         /// Whether a hole was noted before it.
@@ -300,7 +302,7 @@ impl Inbox {
             bytes: bytes.clone(),
             messages: frame.messages,
         };
-        Taken::Frame { appended: store.append(now, id, Some(arrival)), messages, hole }
+        Taken::Frame { appended: store.append(now, id, Some(arrival)), node, messages, hole }
     }
 
     /// Notes ids that are missing before `id`.

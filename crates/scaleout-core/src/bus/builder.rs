@@ -7,7 +7,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Bus, Inner, Lane, Owner, Ring, receiving, sending, upkeep};
+use super::{Bus, Inner, Lane, Owner, Ring, heard::Heard, receiving, sending, upkeep};
 use crate::{
     AppName, Backplane, BusConfig, Error, ErrorKind, Interest, NodeId, Role, StreamIndex, StreamState,
     budget::{QueueBudget, SharedBudget},
@@ -158,6 +158,7 @@ impl BusBuilder {
             streams: lanes,
             queue_budget,
             tail_budget,
+            heard: Heard::default(),
             states: watch::Sender::new(vec![StreamState::Connecting; streams]),
             started: Instant::now(),
             closing: AtomicBool::new(false),

@@ -2,6 +2,7 @@
 
 mod builder;
 mod close;
+mod heard;
 mod interest;
 mod publish;
 mod receiving;
@@ -28,13 +29,14 @@ use tokio::{
     time::Instant,
 };
 
-use self::publish::many;
+use self::{heard::Heard, publish::many};
 use crate::{
     Backplane, BusConfig, Counters, Cursor, Error, ErrorKind, Health, NodeId, Receipt, StateWatch,
     StreamIndex, StreamState, Subscription,
     budget::{QueueBudget, SharedBudget},
     channel::{check_channel, stream_of},
     counters::AtomicCounters,
+    frame,
     mutant::{Mutant, Mutation},
     queue::SharedQueue,
     state::Status,
@@ -74,6 +76,7 @@ pub(crate) struct Inner {
     tail_budget: Arc<SharedBudget>,
     ring_budget: SharedBudget,
     states: watch::Sender<Vec<StreamState>>,
+    heard: Heard,
     started: Instant,
     /// `close` has begun.
     closing: AtomicBool,
@@ -138,6 +141,19 @@ impl Bus {
     /// As [`publish`](Self::publish); what fails later, the receipt yields.
     pub fn enqueue(&self, channel: impl AsRef<str>, payload: impl Into<Bytes>) -> Result<Receipt, Error> {
         self.inner().push(channel.as_ref(), &payload.into(), false)
+    }
+
+    /// Publishes a message however full the send queue is, for the few by which nodes manage themselves.
+    ///
+    /// It has its place behind what waits already, whose bounds therefore bound how long it waits: a bus under load
+    /// that never ends still sends it. Use it for what is small and seldom, such as a sign of life; everything else of
+    /// [`publish`](Self::publish) holds.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish), but for `QueueFull`.
+    pub fn publish_control(&self, channel: impl AsRef<str>, payload: impl AsRef<[u8]>) -> Publish {
+        let pushed = self.inner().push_control(channel.as_ref(), payload.as_ref());
+        Publish::new(pushed, self.inner().mutation)
     }
 
     /// Publishes each of `messages`, in order, as that many calls of [`publish`](Self::publish).
@@ -224,6 +240,22 @@ impl Bus {
             ring_bytes: inner.ring_budget.used(),
             readers: inner.streams.iter().map(|lane| lane.ring().store.reader_count()).sum(),
         }
+    }
+
+    /// How long ago the last frame of `node` came, on any stream; `None` where none came in the last ten minutes.
+    ///
+    /// Every frame is a sign that its node lived a moment ago, whatever channels it names; also those of this node,
+    /// which come back while the store and the links to it work. A node that is behind hears late of all alike.
+    #[must_use]
+    pub fn heard_ago(&self, node: NodeId) -> Option<Duration> {
+        self.inner().heard.ago(node, self.inner().now())
+    }
+
+    /// The largest payload, in bytes, that a message to `channel` may have.
+    #[must_use]
+    pub fn max_message_bytes(&self, channel: &str) -> usize {
+        let limit = self.inner().backplane.capabilities().max_payload_bytes.min(u32::MAX as usize);
+        frame::max_message_bytes(limit, channel.len())
     }
 
     /// This node.
@@ -340,6 +372,17 @@ impl Inner {
         let lane = self.lane(self.stream_of(channel));
         let now = self.now();
         let receipt = lane.queue.with(|queue| queue.push(now, channel, payload, &[], wait))?;
+        lane.wake_sender.notify_one();
+        Ok(receipt)
+    }
+
+    fn push_control(&self, channel: &str, payload: &[u8]) -> Result<Receipt, Error> {
+        check_channel(channel)?;
+        if self.closing.load(Ordering::Relaxed) {
+            return Err(ErrorKind::Closed.into());
+        }
+        let lane = self.lane(self.stream_of(channel));
+        let receipt = lane.queue.with(|queue| queue.push_control(self.now(), channel, payload))?;
         lane.wake_sender.notify_one();
         Ok(receipt)
     }

@@ -131,7 +131,13 @@ impl Inner {
         let filling = !ring.is_filled();
         let mut taken = inbox.payload(&mut ring, now, id, bytes);
         let left = match &mut taken {
-            Taken::Frame { appended, .. } => ring.notify(appended, &mut wakes),
+            Taken::Frame { appended, node, .. } => {
+                // What the store retained says nothing of who lives now.
+                if !filling {
+                    self.heard.note(*node, now);
+                }
+                ring.notify(appended, &mut wakes)
+            }
             _ => Notified::All,
         };
         ring.release_waiting(&mut wakes);
@@ -146,7 +152,7 @@ impl Inner {
         let counters = &self.counters;
         match taken {
             Taken::Refused => counters.refused_payloads.add(1),
-            Taken::Frame { mut appended, messages, hole } => {
+            Taken::Frame { mut appended, messages, hole, .. } => {
                 counters.received.add(messages);
                 self.tell_hole(stream, hole).await;
                 if left == Notified::More {

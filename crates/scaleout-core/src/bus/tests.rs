@@ -241,3 +241,17 @@ async fn a_fatal_error_fails_connect_at_once() {
     let error = Bus::builder(store.backplane()).connect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
 }
+
+#[tokio::test(start_paused = true)]
+async fn every_frame_is_a_sign_of_life() {
+    let store = MemoryStore::default();
+    let (one, two) = (bus(&store).await, bus(&store).await);
+    assert_eq!(two.heard_ago(one.node()), None);
+    let mut there = two.subscribe(["c"]);
+    one.publish("c", "hello").await.unwrap();
+    message(&mut there).await;
+    assert_eq!(two.heard_ago(one.node()), Some(Duration::ZERO));
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert_eq!(one.heard_ago(one.node()), Some(Duration::from_secs(5)), "a node hears itself");
+    assert_eq!(two.heard_ago(two.node()), None);
+}

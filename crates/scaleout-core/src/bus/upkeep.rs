@@ -25,6 +25,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
         if at.saturating_duration_since(last_probe) >= TAIL_PROBE {
             last_probe = at;
             inner.probe_tails();
+            inner.heard.forget(inner.now());
         }
         tokio::task::yield_now().await;
     }

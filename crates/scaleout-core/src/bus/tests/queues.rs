@@ -195,3 +195,39 @@ async fn rings_and_tails_share_their_budgets_between_streams() {
     let usage = one.usage();
     assert_eq!((usage.ring_bytes, usage.tail_bytes, usage.queue_bytes), (0, 0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_control_message_is_taken_by_a_full_queue_and_keeps_its_place() {
+    for overflow in [Overflow::Reject, Overflow::Wait, Overflow::DropOldest] {
+        let store = MemoryStore::default();
+        let config = BusConfig::default().with_overflow(overflow).with_max_queue_messages(2);
+        let one = with(&store, config).await;
+        let mut subscription = one.subscribe(["c"]);
+        let waiting = ["a", "b", "c"].map(|text| one.publish("c", text));
+        let control = one.publish_control("c", "control");
+        assert_eq!(kind(control).await, Ok(()), "{overflow:?}");
+        let expected = match overflow {
+            Overflow::Reject => vec!["a", "b", "control"],
+            Overflow::Wait => vec!["a", "b", "c", "control"],
+            Overflow::DropOldest => vec!["b", "c", "control"],
+        };
+        for text in expected {
+            assert_eq!(self::text(&mut subscription).await, text, "{overflow:?}");
+        }
+        drop(waiting);
+        let large = "x".repeat(2 << 20);
+        let refused = kind(one.publish_control("c", &large)).await.unwrap_err();
+        assert!(matches!(refused, ErrorKind::PayloadTooLarge { .. }), "{refused:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_message_is_told() {
+    let one = bus(&MemoryStore::default()).await;
+    for channel in ["c", &"c".repeat(1024)] {
+        let most = one.max_message_bytes(channel);
+        one.publish(channel, "x".repeat(most)).await.unwrap();
+        let refused = kind(one.publish(channel, "x".repeat(most + 5))).await.unwrap_err();
+        assert!(matches!(refused, ErrorKind::PayloadTooLarge { .. }), "{refused:?}");
+    }
+}

@@ -1,0 +1,507 @@
+//! The handle that an application holds.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    future::Future,
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use scaleout_core::{Bus, Error, ErrorKind, Gap, NodeId, Publish};
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    task::AbortHandle,
+    time::Instant,
+};
+
+use crate::{
+    ClusterConfig, ClusterCounters, Incoming, MemberWatch, Members, Missing, Registration, Replies,
+    RequestError,
+    config::check_name,
+    counters::AtomicCounters,
+    handlers::Handlers,
+    membership::Membership,
+    request::{Pending, Requests},
+    router,
+    wire::{self, About, MAX_TEXT_BYTES},
+};
+
+/// Who is asked, or told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// All members, this node too: it gets what it sends through the store, where its place in the one order is.
+    All,
+    /// All members but this node.
+    Others,
+    /// One node.
+    Node(NodeId),
+}
+
+/// A node's handle on a cluster: who is there, casts and requests, who is in which group.
+///
+/// A cheap clone. The last clone dropped without [`close`](Self::close) says goodbye too, if the bus still runs.
+#[derive(Clone)]
+pub struct Cluster {
+    owner: Arc<Owner>,
+}
+
+/// Ends the tasks with the last handle.
+struct Owner {
+    inner: Arc<Inner>,
+    tasks: [AbortHandle; 2],
+}
+
+/// What handles and tasks share.
+pub(crate) struct Inner {
+    pub(crate) bus: Bus,
+    pub(crate) config: ClusterConfig,
+    pub(crate) counters: AtomicCounters,
+    pub(crate) handlers: Handlers,
+    pub(crate) requests: Requests,
+    /// The channel of all.
+    pub(crate) channel: Arc<str>,
+    pub(crate) members: watch::Sender<Arc<Members>>,
+    pub(crate) ready: watch::Sender<bool>,
+    /// Tells the task that lets time pass that something is due earlier.
+    pub(crate) pulse: Notify,
+    membership: Mutex<Membership>,
+    running: Arc<Semaphore>,
+    started: Instant,
+    next_id: AtomicU64,
+    closed: AtomicBool,
+}
+
+/// The clusters that this process takes part in: one node takes part once.
+static JOINED: LazyLock<Mutex<HashSet<(NodeId, String)>>> = LazyLock::new(Mutex::default);
+
+/// The life that the next cluster begins with: greater than any before it, also of another one.
+static NEXT_INCARNATION: AtomicU64 = AtomicU64::new(1);
+
+impl Cluster {
+    /// Joins a cluster in the background, and returns at once.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config) for settings that cannot work, or where this bus has joined a cluster of that name.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start(bus: &Bus, config: ClusterConfig) -> Result<Self, Error> {
+        config.check()?;
+        let place = (bus.node(), config.name.clone());
+        if !JOINED.lock().unwrap_or_else(PoisonError::into_inner).insert(place) {
+            let problem =
+                format!("this bus has joined the cluster `{}` already: share that handle", config.name);
+            return Err(Error::new(ErrorKind::Config, problem));
+        }
+        let about = About {
+            started_at_micros: micros_since_1970(),
+            lease: config.lease,
+            label: config.label.clone(),
+            role: config.role.clone(),
+            version: config.version.clone(),
+        };
+        let incarnation = NEXT_INCARNATION.fetch_add(1, Ordering::Relaxed);
+        let (interval, join_wait) = (config.heartbeat_interval, config.join_wait);
+        let channel: Arc<str> = channel(&config.name).into();
+        // Before the first message goes out, so that nothing that follows it is missed.
+        let subscription = bus.subscribe([&*channel, &inbox(&config.name, bus.node())]);
+        let inner = Arc::new(Inner {
+            membership: Mutex::new(Membership::new(bus.node(), incarnation, about, interval, join_wait)),
+            bus: bus.clone(),
+            running: Arc::new(Semaphore::new(config.max_running_handlers.min(Semaphore::MAX_PERMITS))),
+            config,
+            counters: AtomicCounters::default(),
+            handlers: Handlers::default(),
+            requests: Requests::default(),
+            channel,
+            members: watch::Sender::new(Arc::default()),
+            ready: watch::Sender::new(false),
+            pulse: Notify::new(),
+            started: Instant::now(),
+            next_id: AtomicU64::new(1),
+            closed: AtomicBool::new(false),
+        });
+        let tasks = [
+            tokio::spawn(router::receive(Arc::clone(&inner), subscription)).abort_handle(),
+            tokio::spawn(router::pass_time(Arc::clone(&inner))).abort_handle(),
+        ];
+        Ok(Self { owner: Arc::new(Owner { inner, tasks }) })
+    }
+
+    /// Joins a cluster, and returns when its members are known.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start). While the store is away it waits.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the cluster.
+    pub async fn join(bus: &Bus, config: ClusterConfig) -> Result<Self, Error> {
+        let cluster = Self::start(bus, config)?;
+        cluster.ready().await;
+        Ok(cluster)
+    }
+
+    /// Waits until the members that were there before this node are known, or the cluster is closed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn ready(&self) {
+        let mut ready = self.inner().ready.subscribe();
+        // The sender lives as long as this handle.
+        drop(ready.wait_for(|ready| *ready).await);
+    }
+
+    /// The bus.
+    #[must_use]
+    pub fn bus(&self) -> &Bus {
+        &self.inner().bus
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.inner().bus.node()
+    }
+
+    /// The channel that carries what its members cast and ask.
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        &self.inner().channel
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &ClusterConfig {
+        &self.inner().config
+    }
+
+    /// The members as of now, this node among them once its first message has come back.
+    #[must_use]
+    pub fn members(&self) -> Arc<Members> {
+        Arc::clone(&self.inner().members.borrow())
+    }
+
+    /// Follows the members from now on.
+    #[must_use]
+    pub fn watch(&self) -> MemberWatch {
+        MemberWatch::new(self.inner().members.subscribe())
+    }
+
+    /// Handles what comes of `subject`, in the order of the channel; what was registered before gets nothing any more.
+    ///
+    /// The handler runs on the task that receives, and holds up everything behind it: what takes time, it spawns, or see
+    /// [`serve`](Self::serve).
+    pub fn handle(&self, subject: &str, handler: impl Fn(Incoming) + Send + Sync + 'static) -> Registration {
+        self.inner().register(subject, Arc::new(handler))
+    }
+
+    /// Calls `handler` with every gap on the cluster's channels, in its place: casts and requests to this node may be missing.
+    ///
+    /// It runs where handlers do, and holds up everything behind it.
+    pub fn on_gap(&self, handler: impl Fn(&Gap) + Send + Sync + 'static) -> Registration {
+        self.inner().register_gap(Arc::new(handler))
+    }
+
+    /// Answers requests of `subject`, each in a task of its own, up to
+    /// [`max_running_handlers`](ClusterConfig::max_running_handlers) at a time.
+    ///
+    /// A handler that is not done at the deadline is dropped.
+    pub fn serve<F>(
+        &self,
+        subject: &str,
+        handler: impl Fn(NodeId, Bytes) -> F + Send + Sync + 'static,
+    ) -> Registration
+    where
+        F: Future<Output = Result<Bytes, String>> + Send + 'static,
+    {
+        let running = Arc::clone(&self.inner().running);
+        self.handle(subject, move |incoming| {
+            let Ok(permit) = Arc::clone(&running).try_acquire_owned() else {
+                incoming.responder.fail("busy: too many handlers are running");
+                return;
+            };
+            let node = incoming.node;
+            let (payload, responder) = incoming.into_parts();
+            let answer = handler(node, payload);
+            tokio::spawn(async move {
+                let answer = match responder.deadline() {
+                    Some(deadline) => tokio::time::timeout_at(deadline, answer).await,
+                    None => Ok(answer.await),
+                };
+                match answer {
+                    Ok(Ok(payload)) => responder.reply(&payload),
+                    Ok(Err(why)) => responder.fail(&why),
+                    // Nobody waits any more.
+                    Err(_) => drop(responder),
+                }
+                drop(permit);
+            });
+        })
+    }
+
+    /// Tells nodes something, without an answer.
+    ///
+    /// What one node casts and requests reaches every other one in the order of its calls. It resolves to `Ok` when the
+    /// store has it, which says nothing of handlers; dropping it withdraws nothing.
+    ///
+    /// # Errors
+    /// The future yields those of [`Bus::publish`]. [`InvalidChannel`](ErrorKind::InvalidChannel) is not among them.
+    ///
+    /// # Panics
+    /// If `subject` is empty or longer than 255 bytes.
+    pub fn cast(&self, subject: &str, payload: &[u8], target: Target) -> Publish {
+        let inner = self.inner();
+        cast(&inner.bus, &inner.channel, subject, payload, target)
+    }
+
+    /// Asks nodes something, and gives their answers as they come, until `deadline` has passed.
+    ///
+    /// Those who are asked are the members of now. One that goes is not waited for.
+    ///
+    /// # Errors
+    /// [`NoSuchNode`](RequestError::NoSuchNode), [`TooMany`](RequestError::TooMany),
+    /// [`InvalidSubject`](RequestError::InvalidSubject), [`Closed`](RequestError::Closed). What fails later is told by
+    /// [`Replies::missing`].
+    pub fn request(
+        &self,
+        subject: &str,
+        payload: &[u8],
+        target: Target,
+        deadline: Duration,
+    ) -> Result<Replies, RequestError> {
+        let inner = self.inner();
+        if inner.is_closed() {
+            return Err(RequestError::Closed);
+        }
+        if !is_subject(subject) {
+            return Err(RequestError::InvalidSubject);
+        }
+        let (pending, limit) = (inner.ask(target)?, inner.config.max_pending_requests);
+        let pending = Arc::new(pending);
+        if !inner.requests.add(&pending, limit) {
+            return Err(RequestError::TooMany { limit });
+        }
+        inner.counters.requested.add(1);
+        let sent = pending.is_open().then(|| {
+            let message = wire::request(target, pending.id(), deadline, subject, payload);
+            inner.bus.publish(&*inner.channel, message)
+        });
+        Ok(Replies::new(inner, pending, sent, deadline))
+    }
+
+    /// Asks one node something, and waits for its answer: all its parts, put together.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request), and [`Deadline`](RequestError::Deadline), [`NotSent`](RequestError::NotSent),
+    /// [`Failed`](RequestError::Failed).
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the wait; the node may have been asked.
+    pub async fn ask(
+        &self,
+        node: NodeId,
+        subject: &str,
+        payload: &[u8],
+        deadline: Duration,
+    ) -> Result<Bytes, RequestError> {
+        let collected = self.request(subject, payload, Target::Node(node), deadline)?.collect().await;
+        if let Some((node, why)) = collected.missing.into_iter().next() {
+            return Err(match why {
+                Missing::Deadline => RequestError::Deadline(node),
+                Missing::NotSent(error) => RequestError::NotSent(error),
+                why => RequestError::Failed { node, why },
+            });
+        }
+        let mut parts = collected.replies.into_iter().map(|reply| reply.payload);
+        let first = parts.next().unwrap_or_default();
+        Ok(parts
+            .fold(None, |all: Option<Vec<u8>>, part| {
+                let mut all = all.unwrap_or_else(|| first.to_vec());
+                all.extend_from_slice(&part);
+                Some(all)
+            })
+            .map_or_else(|| first.clone(), Bytes::from))
+    }
+
+    /// What this node has counted since it joined.
+    #[must_use]
+    pub fn counters(&self) -> ClusterCounters {
+        self.inner().counters.snapshot()
+    }
+
+    /// Says goodbye, and takes part no longer: requests end, handlers get nothing more. The bus stays open.
+    ///
+    /// It waits until the store has the goodbye, or `deadline` has passed; the others then give this node up when its
+    /// lease ends.
+    pub async fn close(&self, deadline: Duration) {
+        let goodbye = self.inner().leave();
+        self.owner.tasks.iter().for_each(AbortHandle::abort);
+        if let Some(goodbye) = goodbye {
+            drop(tokio::time::timeout(deadline, goodbye).await);
+        }
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.owner.inner
+    }
+}
+
+/// Casts to the members of a cluster without being one: for processes that only publish.
+///
+/// Such a process is nobody's member, is not counted, and cannot be asked.
+#[derive(Debug, Clone)]
+pub struct Caster {
+    bus: Bus,
+    channel: Arc<str>,
+}
+
+impl Caster {
+    /// Casts on `bus` to the cluster of that name.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config) for what is no name.
+    pub fn new(bus: &Bus, name: &str) -> Result<Self, Error> {
+        check_name(name)?;
+        Ok(Self { bus: bus.clone(), channel: channel(name).into() })
+    }
+
+    /// The bus.
+    #[must_use]
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Tells nodes something, as [`Cluster::cast`] does.
+    ///
+    /// # Errors
+    /// As [`Cluster::cast`].
+    ///
+    /// # Panics
+    /// If `subject` is empty or longer than 255 bytes.
+    pub fn cast(&self, subject: &str, payload: &[u8], target: Target) -> Publish {
+        cast(&self.bus, &self.channel, subject, payload, target)
+    }
+}
+
+#[inline]
+fn cast(bus: &Bus, channel: &str, subject: &str, payload: &[u8], target: Target) -> Publish {
+    assert!(is_subject(subject), "a subject is 1 to {MAX_TEXT_BYTES} bytes, not {}", subject.len());
+    bus.publish(channel, wire::cast(target, subject, payload))
+}
+
+fn is_subject(subject: &str) -> bool {
+    (1..=MAX_TEXT_BYTES).contains(&subject.len())
+}
+
+/// The channel of all members.
+fn channel(name: &str) -> String {
+    format!("$cluster/{name}")
+}
+
+/// The channel of what is answered to one node.
+pub(crate) fn inbox(name: &str, node: NodeId) -> String {
+    format!("$cluster/{name}/{node}")
+}
+
+impl Inner {
+    pub(crate) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(crate) fn membership(&self) -> MutexGuard<'_, Membership> {
+        self.membership.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Sends what a full queue must not refuse.
+    pub(crate) fn control(&self, channel: &str, message: &[u8]) {
+        let mut sent = self.bus.publish_control(channel, message);
+        // What fails at once is known at once; the rest is said again sooner or later.
+        if let Some(Err(error)) = futures_util::FutureExt::now_or_never(&mut sent)
+            && self.counters.unsent.add_first()
+        {
+            tracing::warn!(%error, cluster = %self.config.name, "a message of the cluster was not sent");
+        }
+    }
+
+    /// Who is asked.
+    fn ask(&self, target: Target) -> Result<Pending, RequestError> {
+        let (me, ready, max_unread) = (self.bus.node(), *self.ready.borrow(), self.config.max_unread_parts);
+        let members = Arc::clone(&self.members.borrow());
+        let pending = |nodes: &mut dyn Iterator<Item = NodeId>, joining| {
+            Pending::new(self.next_id(), nodes, joining, max_unread)
+        };
+        let others = members.iter().map(|member| member.node()).filter(|node| *node != me);
+        match target {
+            Target::Node(node) if !members.contains(node) && (ready || node == me) => {
+                Err(RequestError::NoSuchNode(node))
+            }
+            Target::Node(node) => Ok(pending(&mut [node].into_iter(), false)),
+            Target::Others => Ok(pending(&mut { others }, !ready)),
+            Target::All => Ok(pending(&mut others.chain([me]), !ready)),
+        }
+    }
+
+    /// Notes the life that this node is in, for whoever joins after it.
+    pub(crate) fn note_incarnation(&self, incarnation: u64) {
+        NEXT_INCARNATION.fetch_max(incarnation + 1, Ordering::Relaxed);
+    }
+
+    /// Ends everything; the goodbye, if it was not said.
+    pub(crate) fn leave(&self) -> Option<Publish> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        let incarnation = self.membership().incarnation();
+        let goodbye = self.bus.publish_control(&*self.channel, wire::goodbye(incarnation));
+        self.requests.close();
+        self.members.send_replace(Arc::default());
+        self.ready.send_replace(true);
+        let place = (self.bus.node(), self.config.name.clone());
+        JOINED.lock().unwrap_or_else(PoisonError::into_inner).remove(&place);
+        Some(goodbye)
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        drop(self.inner.leave());
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("node", &self.bus.node()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("name", &self.inner().config.name)
+            .field("node", &self.node())
+            .field("members", &self.members().len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn micros_since_1970() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}

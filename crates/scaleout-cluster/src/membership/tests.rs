@@ -1,0 +1,241 @@
+//! Several nodes on one log, without a runtime: what each reads, when, and what it hears of the others is up to the test.
+
+use std::collections::HashMap;
+
+use super::*;
+
+const INTERVAL: Duration = Duration::from_secs(3);
+const LEASE: Duration = Duration::from_secs(10);
+const STEP: Duration = Duration::from_millis(250);
+
+/// What everybody reads in one order.
+#[derive(Default)]
+struct Log(Vec<(NodeId, Vec<u8>)>);
+
+struct Node {
+    id: NodeId,
+    machine: Membership,
+    /// Its clock, which is nobody else's.
+    now: Duration,
+    /// How far it has read, and when it last heard whom.
+    read: usize,
+    heard: HashMap<NodeId, Duration>,
+    /// Cut off: it neither reads nor sends.
+    cut: bool,
+    /// Not running at all.
+    frozen: bool,
+    unsent: Vec<Vec<u8>>,
+    gone: Vec<(NodeId, Departure)>,
+}
+
+struct World {
+    log: Log,
+    nodes: Vec<Node>,
+}
+
+impl World {
+    fn of(count: usize) -> Self {
+        let mut world = Self { log: Log::default(), nodes: Vec::new() };
+        (0..count).for_each(|_| world.start());
+        world
+    }
+
+    fn start(&mut self) {
+        let id = NodeId(1 + self.nodes.len() as u128 * 0x1234_5678_9ABC_DEF1);
+        // Clocks have nothing in common.
+        let now = Duration::from_secs(1000 * self.nodes.len() as u64);
+        let about = About {
+            started_at_micros: 0,
+            lease: LEASE,
+            label: String::new(),
+            role: String::new(),
+            version: String::new(),
+        };
+        let mut machine = Membership::new(id, 1, about, INTERVAL, Duration::from_millis(500));
+        machine.last_tick = now;
+        self.nodes.push(Node {
+            id,
+            machine,
+            now,
+            read: self.log.0.len(),
+            heard: HashMap::new(),
+            cut: false,
+            frozen: false,
+            unsent: Vec::new(),
+            gone: Vec::new(),
+        });
+    }
+
+    fn pass(&mut self, time: Duration) {
+        for _ in 0..time.as_millis() / STEP.as_millis() {
+            for node in &mut self.nodes {
+                node.now += STEP;
+                node.step(&mut self.log);
+            }
+        }
+    }
+
+    fn view(&self, index: usize) -> Vec<(usize, u64)> {
+        let position = |id| self.nodes.iter().position(|node| node.id == id).unwrap();
+        let members = self.nodes[index].machine.members.values();
+        members.map(|entry| (position(entry.member.node()), entry.member.incarnation())).collect()
+    }
+
+    #[track_caller]
+    fn all_see(&self, expected: &[(usize, u64)]) {
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        for index in expected.iter().map(|(index, _)| *index) {
+            let mut view = self.view(index);
+            view.sort_unstable();
+            assert_eq!(view, expected, "the view of node {index}");
+        }
+    }
+}
+
+impl Node {
+    fn step(&mut self, log: &mut Log) {
+        if self.frozen {
+            return;
+        }
+        if !self.cut {
+            log.0.extend(std::mem::take(&mut self.unsent).into_iter().map(|bytes| (self.id, bytes)));
+            for (from, bytes) in &log.0[self.read..] {
+                self.heard.insert(*from, self.now);
+                self.machine.receive(self.now, *from, wire::read(bytes.clone().into()).unwrap());
+            }
+            self.read = log.0.len();
+        }
+        let (now, heard) = (self.now, &self.heard);
+        self.machine.tick(now, 0, |node| heard.get(&node).map(|at| now - *at));
+        for effect in self.machine.take_effects() {
+            match effect {
+                Effect::Send(message) => self.unsent.push(message),
+                Effect::Gone(node, how) => self.gone.push((node, how)),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn nodes_that_start_find_each_other_in_a_moment() {
+    let mut world = World::of(3);
+    world.pass(Duration::from_secs(2));
+    world.all_see(&[(0, 1), (1, 1), (2, 1)]);
+    world.start();
+    world.pass(Duration::from_secs(1));
+    world.all_see(&[(0, 1), (1, 1), (2, 1), (3, 1)]);
+    assert!(world.nodes.iter().all(|node| node.machine.is_ready()));
+}
+
+#[test]
+fn one_member_answers_a_hello() {
+    let mut world = World::of(5);
+    world.pass(Duration::from_secs(5));
+    let before = world.log.0.len();
+    world.start();
+    world.pass(Duration::from_secs(1));
+    let answers = world.log.0[before..].iter().filter(|(_, bytes)| bytes[1] == 3).count();
+    // Those that did not read the first answer when their turn came.
+    assert!((1..=ANSWERERS).contains(&answers), "{answers}");
+}
+
+#[test]
+fn a_silent_node_is_given_up_by_all_within_its_lease_and_a_moment() {
+    let mut world = World::of(4);
+    world.pass(Duration::from_secs(5));
+    world.nodes[3].frozen = true;
+    world.pass(LEASE - Duration::from_secs(4));
+    assert_eq!(world.view(0).len(), 4);
+    world.pass(Duration::from_secs(5));
+    world.all_see(&[(0, 1), (1, 1), (2, 1)]);
+}
+
+#[test]
+fn a_frozen_node_comes_back_as_a_new_one_and_gives_nobody_up() {
+    let mut world = World::of(3);
+    world.pass(Duration::from_secs(5));
+    world.nodes[2].frozen = true;
+    world.pass(Duration::from_secs(30));
+    world.all_see(&[(0, 1), (1, 1)]);
+    world.nodes[2].frozen = false;
+    world.nodes[2].now += Duration::from_secs(30);
+    world.pass(Duration::from_secs(5));
+    world.all_see(&[(0, 1), (1, 1), (2, 2)]);
+    let ids = [world.nodes[0].id, world.nodes[1].id];
+    assert!(world.nodes[2].gone.iter().all(|(node, _)| !ids.contains(node)), "{:?}", world.nodes[2].gone);
+}
+
+#[test]
+fn an_outage_of_the_store_makes_nobody_go() {
+    let mut world = World::of(3);
+    world.pass(Duration::from_secs(5));
+    world.nodes.iter_mut().for_each(|node| node.cut = true);
+    world.pass(Duration::from_secs(60));
+    // They come back one after the other.
+    for index in 0..3 {
+        world.nodes[index].cut = false;
+        world.pass(Duration::from_secs(4));
+    }
+    world.pass(Duration::from_secs(5));
+    world.all_see(&[(0, 1), (1, 1), (2, 1)]);
+    assert!(world.nodes.iter().all(|node| node.gone.is_empty()));
+}
+
+#[test]
+fn a_node_that_was_cut_off_comes_back_as_a_new_one() {
+    let mut world = World::of(3);
+    world.pass(Duration::from_secs(5));
+    world.nodes[0].cut = true;
+    world.pass(Duration::from_secs(40));
+    world.all_see(&[(1, 1), (2, 1)]);
+    assert_eq!(world.view(0).len(), 3, "it learned nothing, and gave nobody up");
+    world.nodes[0].cut = false;
+    world.pass(Duration::from_secs(6));
+    world.all_see(&[(0, 2), (1, 1), (2, 1)]);
+}
+
+#[test]
+fn who_missed_its_expulsion_is_told_again() {
+    let mut world = World::of(3);
+    world.pass(Duration::from_secs(5));
+    world.nodes[0].cut = true;
+    world.pass(Duration::from_secs(40));
+    // What was said meanwhile is lost to it.
+    world.nodes[0].read = world.log.0.len();
+    world.nodes[0].cut = false;
+    world.pass(Duration::from_secs(15));
+    world.all_see(&[(0, 2), (1, 1), (2, 1)]);
+}
+
+#[test]
+fn a_goodbye_is_no_expiry_and_its_ghost_does_not_come_back() {
+    let mut world = World::of(3);
+    world.pass(Duration::from_secs(5));
+    let (id, goodbye) = (world.nodes[2].id, wire::goodbye(1));
+    world.nodes[2].frozen = true;
+    world.log.0.push((id, goodbye));
+    world.pass(Duration::from_secs(1));
+    world.all_see(&[(0, 1), (1, 1)]);
+    assert_eq!(world.nodes[0].gone, [(id, Departure::Left)]);
+    world.pass(Duration::from_secs(20));
+    world.start();
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.view(3).len(), 3);
+}
+
+#[test]
+fn frames_of_any_kind_keep_a_member() {
+    let mut world = World::of(2);
+    world.pass(Duration::from_secs(5));
+    for _ in 0..40 {
+        // Its heartbeats do not get through, its other frames do.
+        world.nodes[1].frozen = true;
+        let id = world.nodes[1].id;
+        let now = world.nodes[0].now;
+        world.nodes[0].heard.insert(id, now);
+        world.pass(Duration::from_secs(1));
+    }
+    assert_eq!(world.view(0).len(), 2);
+}

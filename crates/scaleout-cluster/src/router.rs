@@ -1,0 +1,141 @@
+//! The tasks of a node of a cluster: one takes what comes, one lets time pass.
+
+use std::sync::{Arc, MutexGuard};
+
+use scaleout_core::{Message, NodeId, Received, Subscription};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    Incoming, Target,
+    cluster::{Inner, inbox},
+    handlers::Responder,
+    membership::{Effect, Membership},
+    wire::{self, Wire},
+};
+
+/// Takes what comes on the channels of the cluster.
+pub(crate) async fn receive(inner: Arc<Inner>, mut subscription: Subscription) {
+    while let Some(received) = subscription.recv().await {
+        match received {
+            Received::Message(message) => inner.take(message),
+            // Heartbeats tell what was missed of members and groups; of requests and casts nobody knows.
+            Received::Gap(gap) => {
+                inner.counters.gaps.add(1);
+                let (reason, stream) = (gap.reason(), gap.stream().0);
+                tracing::warn!(%reason, stream, cluster = %inner.config.name, "messages of the cluster may be missing");
+                inner.tell_gap(&gap);
+            }
+        }
+    }
+    // The bus is closed: nothing will come any more.
+    drop(inner.leave());
+}
+
+/// Lets time pass: heartbeats, leases, answers that are due.
+pub(crate) async fn pass_time(inner: Arc<Inner>) {
+    loop {
+        let next = {
+            let mut membership = inner.membership();
+            let heard_ago = |node| inner.bus.heard_ago(node);
+            membership.tick(inner.now(), 0, heard_ago);
+            let next = membership.next_tick();
+            inner.settle(membership);
+            next
+        };
+        let wait = next.saturating_sub(inner.now());
+        tokio::select! {
+            () = sleep_until(Instant::now() + wait) => {}
+            () = inner.pulse.notified() => {}
+        }
+    }
+}
+
+impl Inner {
+    #[inline]
+    fn take(self: &Arc<Self>, message: Message) {
+        let (from, is_inbox) = (message.node(), message.channel() != &*self.channel);
+        let read = match wire::read(message.payload().clone()) {
+            Ok(read) => read,
+            Err(error) => {
+                if self.counters.unreadable.add_first() {
+                    let cluster = &self.config.name;
+                    tracing::warn!(%error, node = %from, %cluster, "a message of the cluster cannot be read");
+                }
+                return;
+            }
+        };
+        match read {
+            Wire::Part { id, .. } | Wire::Finish { id, .. } | Wire::Failure { id, .. } => {
+                if !is_inbox || !self.requests.take(id, from, read) {
+                    self.counters.late.add(1);
+                }
+            }
+            Wire::Cast { target, subject, payload } => {
+                if self.is_meant(target, from) {
+                    self.dispatch(&subject, Incoming { node: from, payload, responder: Responder::none() });
+                }
+            }
+            Wire::Request { target, id, deadline, subject, payload } => {
+                if from == self.bus.node() {
+                    self.requests.came_back(id);
+                }
+                if self.is_meant(target, from) {
+                    let channel = inbox(&self.config.name, from).into();
+                    // One that is said to wait for centuries waits for a day.
+                    let deadline = Instant::now() + deadline.min(MAX_DEADLINE);
+                    let responder = Responder::new(Arc::downgrade(self), channel, id, deadline);
+                    self.dispatch(&subject, Incoming { node: from, payload, responder });
+                }
+            }
+            read => {
+                let mut membership = self.membership();
+                membership.receive(self.now(), from, read);
+                self.settle(membership);
+                self.pulse.notify_one();
+            }
+        }
+    }
+
+    #[inline]
+    fn is_meant(&self, target: Target, from: NodeId) -> bool {
+        match target {
+            Target::All => true,
+            Target::Others => from != self.bus.node(),
+            Target::Node(node) => node == self.bus.node(),
+        }
+    }
+
+    /// Does what the membership wants, and shows what it has become.
+    fn settle(&self, mut membership: MutexGuard<'_, Membership>) {
+        let (effects, changed, ready) =
+            (membership.take_effects(), membership.take_changed(), membership.is_ready());
+        let incarnation = membership.incarnation();
+        // Still under the lock, so that members are shown, and messages sent, in the order of what made them.
+        if let Some(members) = changed
+            && !self.is_closed()
+        {
+            self.members.send_replace(Arc::new(members));
+        }
+        for effect in effects {
+            match effect {
+                Effect::Send(message) => self.control(&self.channel, &message),
+                Effect::Joined { node, new } if node != self.bus.node() => self.requests.joined(node, new),
+                Effect::Gone(node, _) if node == self.bus.node() => {
+                    self.counters.expelled.add(1);
+                    self.note_incarnation(incarnation);
+                    let cluster = &self.config.name;
+                    tracing::warn!(%cluster, "the others gave this node up: it comes back as a new one");
+                }
+                Effect::Gone(node, how) => self.requests.gone(node, how),
+                Effect::Joined { .. } | Effect::PresenceVersion { .. } => {}
+            }
+        }
+        let was_ready =
+            self.ready.send_if_modified(|known| std::mem::replace(known, ready || *known) != *known);
+        if was_ready {
+            self.requests.ready();
+        }
+    }
+}
+
+const MAX_DEADLINE: std::time::Duration = std::time::Duration::from_secs(86_400);
