@@ -31,9 +31,12 @@
 //!                  kick     {id, why}                    {"kicked":true}
 //! node → client    welcome  {id}
 //!
-//! "delivered": "everywhere" | "here", with a "why": not, or not yet, on other nodes | "partly": a client does not read
+//! "delivered":   "everywhere"     every node gets it
+//!                "later"          it waits for the store; sockets of this node have it, unless delivery is ordered
+//!                "here"           other nodes do not get it, for a reason in "why"
+//!                "partly"         a client of this node does not read, and did not get it
 //!
-//! GET /health  200 or 503, {"ready":…,"node":"…","streams":[{"stream":0,"state":"up"},…]}
+//! GET /health  200 or 503, {"ready":…,"node":"…","streams":[{"stream":0,"state":"up"},…],"members":n}
 //! ```
 //!
 //! A client waits for `welcome` before it emits anything. Handlers of one socket run at the same time, each in a task of its own: who needs an order among his own events waits for

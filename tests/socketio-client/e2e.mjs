@@ -23,7 +23,7 @@ if (b === undefined || unknown.length > 0) {
 /** Waits until a node is ready, and knows of the other. */
 async function ready(url) {
   const health = async () => (await fetch(`${url}/health`)).json();
-  await until(health, ({ ready, members }) => ready, `${url} is ready`);
+  await until(health, ({ ready, members }) => ready && members === 2, `${url} is ready`);
 }
 
 let failed = false;

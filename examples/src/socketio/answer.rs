@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use scaleout_socketioxide::ScaleoutError;
 use serde::Serialize;
 use serde_json::json;
 use socketioxide::{BroadcastError, ParserError, SocketError, adapter::Adapter, extract::AckSender};
@@ -28,7 +29,9 @@ impl From<ParserError> for Refusal {
 pub(super) enum Delivered {
     /// The store has it, and every node gets it.
     Everywhere,
-    /// The sockets of this node have it; why the others do not, or not yet.
+    /// It waits for the store; sockets of this node have it, unless delivery is ordered.
+    Later,
+    /// The sockets of this node have it, and no others, for this reason.
     Here { why: String },
     /// A socket of this node does not read, and did not get it.
     Partly,
@@ -40,17 +43,20 @@ impl Delivered {
     /// # Errors
     /// Where nobody gets it.
     pub(super) fn of(emitted: Result<(), BroadcastError>) -> Result<Self, Refusal> {
-        match emitted {
-            Ok(()) => Ok(Self::Everywhere),
-            Err(BroadcastError::Adapter(error)) => Ok(Self::Here { why: error.to_string() }),
-            Err(BroadcastError::Socket(errors)) => {
-                // Who is gone is none of those who should have it.
-                let all_gone = errors.iter().all(|error| matches!(error, SocketError::Closed));
-                Ok(if all_gone { Self::Everywhere } else { Self::Partly })
-            }
-            Err(BroadcastError::Serialize(error)) => Err(Refusal::new(error)),
+        let Err(error) = emitted else { return Ok(Self::Everywhere) };
+        match (ScaleoutError::of(&error), &error) {
+            (Some(ScaleoutError::Queued), _) => Ok(Self::Later),
+            (Some(ScaleoutError::LocalOnly(cause)), _) => Ok(Self::Here { why: cause.to_string() }),
+            // Who is gone is none of those who should have it.
+            (_, BroadcastError::Socket(errors)) if errors.iter().all(is_gone) => Ok(Self::Everywhere),
+            (_, BroadcastError::Socket(_)) => Ok(Self::Partly),
+            _ => Err(Refusal::new(error)),
         }
     }
+}
+
+fn is_gone(error: &SocketError) -> bool {
+    matches!(error, SocketError::Closed)
 }
 
 /// Acknowledges an event.

@@ -53,6 +53,15 @@ pub enum Delivery {
     Ordered,
 }
 
+impl From<Delivery> for scaleout_socketioxide::Delivery {
+    fn from(delivery: Delivery) -> Self {
+        match delivery {
+            Delivery::LocalFirst => Self::LocalFirst,
+            Delivery::Ordered => Self::Ordered,
+        }
+    }
+}
+
 impl Options {
     /// Where the nodes meet.
     ///

@@ -3,7 +3,8 @@
 use std::{future::IntoFuture, io, sync::Arc, time::Duration};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get, serve::ListenerExt};
-use scaleout::Bus;
+use scaleout::{Bus, Error};
+use scaleout_socketioxide::{AdapterConfig, ScaleoutAdapter, ScaleoutCtr};
 use serde_json::Value;
 use socketioxide::{SocketIo, handler::ConnectHandler as _};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
@@ -15,7 +16,7 @@ use crate::{
 
 /// What clients and open requests get to end by themselves when the node stops.
 const STOP_GRACE: Duration = Duration::from_secs(3);
-/// What the bus gets to send what still waits.
+/// What the goodbye to the other nodes gets, and what the bus gets to send what still waits.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Packets that wait for a client to read them, after which the next is dropped. The default, 128, is less than a few
@@ -37,6 +38,7 @@ pub struct Settings {
 #[derive(Debug)]
 struct Node {
     bus: Bus,
+    ctr: ScaleoutCtr,
     /// Becomes true once.
     stopping: watch::Sender<bool>,
 }
@@ -51,17 +53,19 @@ pub async fn serve(
     settings: Settings,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    let ctr = adapters(&bus, &settings).map_err(io::Error::other)?;
     let (layer, io) = SocketIo::builder()
         .max_payload(MAX_MESSAGE_BYTES.into())
         .ws_max_message_size(MAX_MESSAGE_BYTES as usize)
         .max_buffer_size(MAX_UNREAD_PACKETS)
         .with_state(admin::Token(settings.admin_token))
+        .with_adapter::<ScaleoutAdapter<_>>(ctr.clone())
         .build_layer();
-    io.ns("/", rooms::connected.with(rooms::check));
-    io.ns("/admin", admin::connected.with(admin::check));
+    io.ns("/", rooms::connected.with(rooms::check)).await;
+    io.ns("/admin", admin::connected.with(admin::check)).await;
 
     let stopping = watch::Sender::new(false);
-    let node = Arc::new(Node { bus: bus.clone(), stopping: stopping.clone() });
+    let node = Arc::new(Node { bus: bus.clone(), ctr: ctr.clone(), stopping: stopping.clone() });
     let router = Router::new().route("/health", get(health)).with_state(node).layer(layer);
     let listener = listener.tap_io(|connection| {
         // Packets are small and single; waiting to fill a segment would only delay them.
@@ -89,9 +93,18 @@ pub async fn serve(
         }
     };
     let (served, ()) = tokio::join!(serving, disconnecting);
+    ctr.close(CLOSE_DEADLINE).await;
     let report = bus.close(CLOSE_DEADLINE).await;
     tracing::info!(node = %bus.node(), unsent = report.unsent, unconfirmed = report.unconfirmed, "node closed");
     served
+}
+
+/// What makes the adapters of the namespaces reach the sockets of all nodes.
+fn adapters(bus: &Bus, settings: &Settings) -> Result<ScaleoutCtr, Error> {
+    let config = AdapterConfig::default()
+        .with_delivery(settings.delivery.into())
+        .with_request_timeout(settings.request_timeout);
+    ScaleoutCtr::with_config(bus, config)
 }
 
 /// Resolves when requests are still open a while after the stop.
@@ -109,5 +122,7 @@ async fn health(State(node): State<Arc<Node>>) -> (StatusCode, Json<Value>) {
     let health = node.bus.health();
     let ready = health.ready && !*node.stopping.borrow();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(health::told(&health, ready)))
+    let mut told = health::told(&health, ready);
+    told["members"] = node.ctr.cluster().members().len().into();
+    (status, Json(told))
 }
