@@ -159,7 +159,10 @@ export class Client {
     assert.equal((await this.expect("message")).text, text, this.user);
   }
 
-  /** Shows that it has heard nothing more: what `sender` tells it, behind all that went before, is what comes next. */
+  /**
+   * Shows that it has heard nothing more of what went by the node of `sender`: what that tells it now, is what comes next.
+   * Other nodes may be ahead or behind: a node's own clients hear it before the store does.
+   */
   async hasHeardAll(sender) {
     const text = `marker ${Math.random()}`;
     await sender.ask("tell", { to: this.id, text });
