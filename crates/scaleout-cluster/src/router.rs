@@ -1,6 +1,6 @@
 //! The tasks of a node of a cluster: one takes what comes, one lets time pass.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, MutexGuard, atomic::Ordering};
 
 use scaleout_core::{Message, NodeId, Received, Subscription};
 use tokio::time::{Instant, sleep_until};
@@ -35,6 +35,9 @@ pub(crate) async fn pass_time(inner: Arc<Inner>) {
     loop {
         let next = {
             let mut membership = inner.membership();
+            if inner.heard_itself.swap(false, Ordering::Relaxed) {
+                membership.hear_itself();
+            }
             let heard_ago = |node| inner.bus.heard_ago(node);
             membership.tick(inner.now(), 0, heard_ago);
             let next = membership.next_tick();
@@ -53,6 +56,9 @@ impl Inner {
     #[inline]
     fn take(self: &Arc<Self>, message: Message) {
         let (from, is_inbox) = (message.node(), message.channel() != &*self.channel);
+        if from == self.bus.node() && !is_inbox {
+            self.heard_itself.store(true, Ordering::Relaxed);
+        }
         let read = match wire::read(message.payload().clone()) {
             Ok(read) => read,
             Err(error) => {
