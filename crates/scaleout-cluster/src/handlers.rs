@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use scaleout_core::NodeId;
+use scaleout_core::{Gap, NodeId};
 use tokio::time::Instant;
 
 use crate::{
@@ -120,10 +120,14 @@ impl fmt::Debug for Responder {
 }
 
 type Handler = Arc<dyn Fn(Incoming) + Send + Sync>;
+type GapHandler = Arc<dyn Fn(&Gap) + Send + Sync>;
 
 /// The handlers of a cluster, by subject.
 #[derive(Default)]
-pub(crate) struct Handlers(RwLock<BySubject>);
+pub(crate) struct Handlers {
+    subjects: RwLock<BySubject>,
+    gaps: RwLock<Vec<(u64, GapHandler)>>,
+}
 
 /// Each with the key of its registration.
 type BySubject = HashMap<Box<[u8]>, (u64, Handler)>;
@@ -131,26 +135,30 @@ type BySubject = HashMap<Box<[u8]>, (u64, Handler)>;
 impl Handlers {
     /// Sets the handler of a subject; one that was set before gets nothing any more.
     fn set(&self, subject: &str, key: u64, handler: Handler) {
-        let mut handlers = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut handlers = self.subjects.write().unwrap_or_else(PoisonError::into_inner);
         handlers.insert(subject.as_bytes().into(), (key, handler));
     }
 
     fn remove(&self, subject: &[u8], key: u64) {
-        let mut handlers = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut handlers = self.subjects.write().unwrap_or_else(PoisonError::into_inner);
         if handlers.get(subject).is_some_and(|(held, _)| *held == key) {
             handlers.remove(subject);
         }
     }
 
+    fn remove_gap(&self, key: u64) {
+        self.gaps.write().unwrap_or_else(PoisonError::into_inner).retain(|(held, _)| *held != key);
+    }
+
     fn get(&self, subject: &[u8]) -> Option<Handler> {
-        let handlers = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let handlers = self.subjects.read().unwrap_or_else(PoisonError::into_inner);
         handlers.get(subject).map(|(_, handler)| Arc::clone(handler))
     }
 }
 
 impl fmt::Debug for Handlers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let handlers = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let handlers = self.subjects.read().unwrap_or_else(PoisonError::into_inner);
         f.debug_set().entries(handlers.keys().map(|subject| String::from_utf8_lossy(subject))).finish()
     }
 }
@@ -159,7 +167,24 @@ impl Inner {
     pub(crate) fn register(self: &Arc<Self>, subject: &str, handler: Handler) -> Registration {
         let key = self.next_id();
         self.handlers.set(subject, key, handler);
-        Registration { inner: Arc::downgrade(self), subject: subject.as_bytes().into(), key }
+        Registration { inner: Arc::downgrade(self), subject: Some(subject.as_bytes().into()), key }
+    }
+
+    pub(crate) fn register_gap(self: &Arc<Self>, handler: GapHandler) -> Registration {
+        let key = self.next_id();
+        self.handlers.gaps.write().unwrap_or_else(PoisonError::into_inner).push((key, handler));
+        Registration { inner: Arc::downgrade(self), subject: None, key }
+    }
+
+    /// Gives a gap to those who want to know.
+    pub(crate) fn tell_gap(&self, gap: &Gap) {
+        let handlers = self.handlers.gaps.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for (_, handler) in handlers {
+            if catch_unwind(AssertUnwindSafe(|| handler(gap))).is_err() {
+                self.counters.panics.add(1);
+                tracing::error!(cluster = %self.config.name, "a handler of gaps panicked");
+            }
+        }
     }
 
     /// Gives a cast or request to its handler.
@@ -186,7 +211,8 @@ impl Inner {
 #[must_use = "dropping it unregisters the handler at once"]
 pub struct Registration {
     inner: Weak<Inner>,
-    subject: Box<[u8]>,
+    /// `None` for gaps.
+    subject: Option<Box<[u8]>>,
     key: u64,
 }
 
@@ -199,8 +225,10 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        if let Some(inner) = self.inner.upgrade() {
-            inner.handlers.remove(&self.subject, self.key);
+        let Some(inner) = self.inner.upgrade() else { return };
+        match &self.subject {
+            Some(subject) => inner.handlers.remove(subject, self.key),
+            None => inner.handlers.remove_gap(self.key),
         }
     }
 }

@@ -23,6 +23,7 @@ pub(crate) async fn receive(inner: Arc<Inner>, mut subscription: Subscription) {
                 inner.counters.gaps.add(1);
                 let (reason, stream) = (gap.reason(), gap.stream().0);
                 tracing::warn!(%reason, stream, cluster = %inner.config.name, "messages of the cluster may be missing");
+                inner.tell_gap(&gap);
             }
         }
     }
@@ -39,7 +40,7 @@ pub(crate) async fn pass_time(inner: Arc<Inner>) {
                 membership.hear_itself();
             }
             let heard_ago = |node| inner.bus.heard_ago(node);
-            membership.tick(inner.now(), 0, heard_ago);
+            membership.tick(inner.now(), inner.presence.version(), heard_ago);
             let next = membership.next_tick();
             inner.settle(membership);
             next
@@ -131,8 +132,14 @@ impl Inner {
                     let cluster = &self.config.name;
                     tracing::warn!(%cluster, "the others gave this node up: it comes back as a new one");
                 }
-                Effect::Gone(node, how) => self.requests.gone(node, how),
-                Effect::Joined { .. } | Effect::PresenceVersion { .. } => {}
+                Effect::Gone(node, how) => {
+                    self.requests.gone(node, how);
+                    self.presence.gone(node);
+                }
+                Effect::PresenceVersion { node, incarnation, version } => {
+                    self.presence.beat(node, incarnation, version);
+                }
+                Effect::Joined { .. } => {}
             }
         }
         let was_ready =

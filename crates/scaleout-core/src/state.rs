@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::{Error, NodeId};
+use crate::{Error, NodeId, StreamIndex};
 
 /// The state of one stream on this node.
 #[derive(Debug, Clone)]
@@ -67,6 +67,12 @@ pub struct Health {
 pub struct StateWatch(pub(crate) watch::Receiver<Vec<StreamState>>);
 
 impl StateWatch {
+    /// Whether `stream` is up, without a look at the others; `false` for one that is not there.
+    #[must_use]
+    pub fn is_up(&self, stream: StreamIndex) -> bool {
+        self.0.borrow().get(stream.index()).is_some_and(StreamState::is_up)
+    }
+
     /// The state of each stream now, by index.
     #[must_use]
     pub fn current(&self) -> Vec<StreamState> {

@@ -1,0 +1,132 @@
+//! Asking other nodes which sockets and rooms they have.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use scaleout_cluster::{Collected, Missing, RequestError, Target, codec::DecodeError};
+use scaleout_core::NodeId;
+use socketioxide_core::{
+    Str, Uid,
+    adapter::{BroadcastOptions, RemoteSocketData, Room},
+};
+
+use crate::{
+    Partial, ScaleoutError,
+    op::{self, Kind, answer},
+    shared::{SUBJECT, Shared},
+};
+
+/// What was found on all nodes, and whether all of them answered.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Fetched {
+    /// The sockets.
+    pub sockets: Vec<RemoteSocketData>,
+    /// Whether every node answered that is a member still.
+    pub complete: bool,
+    /// Those that did not, and why.
+    pub missing: Vec<(NodeId, Missing)>,
+}
+
+impl Shared {
+    /// The sockets of a namespace, of all nodes.
+    pub(crate) async fn fetch(
+        &self,
+        path: &str,
+        options: &BroadcastOptions,
+    ) -> Result<Fetched, ScaleoutError> {
+        let route = self.route_to_ask(path, options)?;
+        let mut sockets = match route.here {
+            true => self.registry.get(path).map(|namespace| namespace.fetch(options)).unwrap_or_default(),
+            false => Vec::new(),
+        };
+        let Some(target) = route.there else {
+            return Ok(Fetched { sockets, complete: true, missing: Vec::new() });
+        };
+        let (answers, missing) = self.ask(Kind::Fetch, path, options, target, answer::read_sockets).await?;
+        let members = self.cluster.members();
+        let ns = Str::copy_from_slice(path);
+        for (node, (server_id, sids)) in answers {
+            self.servers.learn(server_id, node, &members);
+            let found = sids.into_iter().map(|id| RemoteSocketData { id, server_id, ns: ns.clone() });
+            sockets.extend(found);
+        }
+        Ok(Fetched { sockets, complete: missing.is_empty(), missing })
+    }
+
+    /// The rooms of the sockets that are meant, of all nodes, each once.
+    pub(crate) async fn rooms(
+        &self,
+        path: &str,
+        options: &BroadcastOptions,
+    ) -> Result<Vec<Room>, ScaleoutError> {
+        let route = self.route_to_ask(path, options)?;
+        let mut rooms = match route.here {
+            true => self.registry.get(path).map(|namespace| namespace.rooms(options)).unwrap_or_default(),
+            false => HashSet::new(),
+        };
+        if let Some(target) = route.there {
+            let (answers, missing) = self.ask(Kind::Rooms, path, options, target, answer::read_rooms).await?;
+            self.check_complete(missing)?;
+            rooms.extend(answers.into_iter().flat_map(|(_, rooms)| rooms));
+        }
+        Ok(rooms.into_iter().collect())
+    }
+
+    /// Lets a partial answer pass where the configuration says so.
+    pub(crate) fn check_complete(&self, missing: Vec<(NodeId, Missing)>) -> Result<(), ScaleoutError> {
+        match self.config.partial {
+            _ if missing.is_empty() => Ok(()),
+            Partial::Error => Err(ScaleoutError::Incomplete { missing }),
+            Partial::Accept => {
+                tracing::warn!(nodes = missing.len(), first = ?missing.first(), "an answer is not complete");
+                Ok(())
+            }
+        }
+    }
+
+    /// What nodes answered, and which of those that still are members did not.
+    async fn ask<T>(
+        &self,
+        kind: Kind,
+        path: &str,
+        options: &BroadcastOptions,
+        target: Target,
+        read: impl Fn(Bytes) -> Result<T, DecodeError>,
+    ) -> Result<(Vec<(NodeId, T)>, Vec<(NodeId, Missing)>), ScaleoutError> {
+        let operation = op::select(kind, path, options);
+        self.counts.published.add();
+        let timeout = self.config.request_timeout;
+        let replies = self
+            .cluster
+            .request(SUBJECT, &operation, target, timeout)
+            .map_err(|error| request_error(error, options.server_id))?;
+        let Collected { replies, mut missing, .. } = replies.collect().await;
+        let mut answers = Vec::with_capacity(replies.len());
+        for reply in replies {
+            match read(reply.payload) {
+                Ok(answer) => answers.push((reply.node, answer)),
+                Err(error) => {
+                    self.counts.unreadable.add();
+                    missing.push((reply.node, Missing::Failed(error.to_string())));
+                }
+            }
+        }
+        missing.retain(|(_, why)| !why.is_gone());
+        if !missing.is_empty() {
+            self.counts.partial_answers.add();
+        }
+        if let (Some(server), true, true) = (options.server_id, answers.is_empty(), missing.is_empty()) {
+            return Err(ScaleoutError::NoSuchServer(server));
+        }
+        Ok((answers, missing))
+    }
+}
+
+/// A node that is gone is the server that was meant.
+pub(crate) fn request_error(error: RequestError, server: Option<Uid>) -> ScaleoutError {
+    match (error, server) {
+        (RequestError::NoSuchNode(_), Some(server)) => ScaleoutError::NoSuchServer(server),
+        (error, _) => error.into(),
+    }
+}

@@ -1,0 +1,192 @@
+//! What all adapters of a process share.
+
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock, Weak},
+};
+
+use futures_util::FutureExt;
+use scaleout_cluster::{Cluster, Registration, Target};
+use scaleout_core::{Error, ErrorKind, Gap, StateWatch, StreamIndex};
+use socketioxide_core::adapter::{
+    BroadcastFlags, BroadcastOptions,
+    errors::{BroadcastError, SocketError},
+};
+
+use crate::{
+    AdapterConfig, Confirm, Delivery, ScaleoutError, counters::Counts, events::Events, registry::Registry,
+    servers::Servers,
+};
+
+/// The subject of all operations: one, so that all of them keep their order.
+pub(crate) const SUBJECT: &str = "io";
+
+/// Is called with every gap.
+pub(crate) type GapHandler = Arc<dyn Fn(&Gap) + Send + Sync>;
+
+pub(crate) struct Shared {
+    pub(crate) cluster: Cluster,
+    pub(crate) config: AdapterConfig,
+    pub(crate) registry: Registry,
+    pub(crate) servers: Servers,
+    pub(crate) events: Events,
+    pub(crate) counts: Counts,
+    pub(crate) on_gap: RwLock<Option<GapHandler>>,
+    state: StateWatch,
+    stream: StreamIndex,
+    _handlers: [Registration; 2],
+}
+
+/// Where an operation is to be done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Route {
+    /// On this node, at once.
+    pub(crate) here: bool,
+    /// Where it is sent.
+    pub(crate) there: Option<Target>,
+}
+
+impl Shared {
+    pub(crate) fn new(cluster: Cluster, config: AdapterConfig) -> Arc<Self> {
+        Arc::new_cyclic(|shared: &Weak<Self>| {
+            // Handlers must not keep alive what owns them.
+            let (operations, gaps) = (Weak::clone(shared), Weak::clone(shared));
+            let handlers = [
+                cluster.handle(SUBJECT, move |incoming| {
+                    if let Some(shared) = operations.upgrade() {
+                        shared.receive(incoming);
+                    }
+                }),
+                cluster.on_gap(move |gap| {
+                    if let Some(shared) = gaps.upgrade() {
+                        shared.gap(gap);
+                    }
+                }),
+            ];
+            let bus = cluster.bus();
+            Self {
+                state: bus.state(),
+                stream: bus.stream_of(cluster.channel()),
+                config,
+                registry: Registry::default(),
+                servers: Servers::default(),
+                events: Events::default(),
+                counts: Counts::default(),
+                on_gap: RwLock::default(),
+                _handlers: handlers,
+                cluster,
+            }
+        })
+    }
+
+    /// Where an operation on the sockets of `path` that changes something is to be done.
+    pub(crate) fn route(&self, path: &str, options: &BroadcastOptions) -> Result<Route, ScaleoutError> {
+        let route = self.route_to_ask(path, options)?;
+        Ok(match (self.config.delivery, route.here, route.there) {
+            (Delivery::Ordered, true, Some(_)) => Route { here: false, there: Some(Target::All) },
+            _ => route,
+        })
+    }
+
+    /// As [`route`](Self::route), for an operation that only looks: it needs no order.
+    pub(crate) fn route_to_ask(
+        &self,
+        path: &str,
+        options: &BroadcastOptions,
+    ) -> Result<Route, ScaleoutError> {
+        if options.has_flag(BroadcastFlags::Local) {
+            return Ok(Route { here: true, there: None });
+        }
+        let Some(server) = options.server_id else {
+            return Ok(Route { here: true, there: Some(Target::Others) });
+        };
+        if self.registry.get(path).is_some_and(|namespace| namespace.serves(server)) {
+            return Ok(Route { here: true, there: None });
+        }
+        // Of a socket that this node does not have, socketioxide would record rooms here for ever: nothing is done here.
+        let target = match self.servers.find(server) {
+            Some(node) if self.cluster.members().contains(node) => Target::Node(node),
+            Some(_) => return Err(ScaleoutError::NoSuchServer(server)),
+            // All get it, and all but one leave it.
+            None => Target::Others,
+        };
+        Ok(Route { here: false, there: Some(target) })
+    }
+
+    /// Sends an operation, and tells what became of it.
+    pub(crate) async fn send(
+        &self,
+        operation: &[u8],
+        target: Target,
+        here: bool,
+    ) -> Result<(), ScaleoutError> {
+        self.counts.published.add();
+        let mut publish = self.cluster.cast(SUBJECT, operation, target);
+        if let Some(outcome) = (&mut publish).now_or_never() {
+            return self.outcome(outcome, here);
+        }
+        match self.config.confirm {
+            Confirm::Queued => Ok(()),
+            Confirm::Stored { within } => {
+                if self.state.is_up(self.stream)
+                    && let Ok(outcome) = tokio::time::timeout(within, publish).await
+                {
+                    return self.outcome(outcome, here);
+                }
+                self.counts.queued.add();
+                Err(ScaleoutError::Queued)
+            }
+        }
+    }
+
+    fn outcome(&self, outcome: Result<(), Error>, here: bool) -> Result<(), ScaleoutError> {
+        let Err(error) = outcome else { return Ok(()) };
+        Err(if error.kind() == ErrorKind::Unconfirmed {
+            self.counts.unconfirmed.add();
+            ScaleoutError::Unconfirmed(error)
+        } else if here {
+            self.counts.local_only.add();
+            ScaleoutError::LocalOnly(error)
+        } else {
+            self.counts.not_sent.add();
+            ScaleoutError::NotSent(error)
+        })
+    }
+
+    /// One outcome of two: that of this node's sockets goes before.
+    pub(crate) fn tell(
+        &self,
+        here: Result<(), Vec<SocketError>>,
+        there: Result<(), ScaleoutError>,
+    ) -> Result<(), BroadcastError> {
+        match (here, there) {
+            (Err(errors), there) if !errors.is_empty() => {
+                if let Err(error) = there {
+                    self.counts.untold.add();
+                    tracing::warn!(%error, "an operation failed here, and for other nodes");
+                }
+                Err(BroadcastError::Socket(errors))
+            }
+            (_, Err(error)) => Err(error.into()),
+            (_, Ok(())) => Ok(()),
+        }
+    }
+
+    pub(crate) fn gap(&self, gap: &Gap) {
+        self.counts.gaps.add();
+        let handler = self.on_gap.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(handler) = handler {
+            handler(gap);
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("node", &self.cluster.node())
+            .field("config", &self.config)
+            .field("namespaces", &self.registry)
+            .finish_non_exhaustive()
+    }
+}
