@@ -15,6 +15,8 @@ use std::{
 
 use anyhow::Context as _;
 use engineioxide::Packet;
+use scaleout_cluster::Target;
+use scaleout_socketioxide::ScaleoutCtr;
 use serde::Serialize;
 use socketioxide::{SocketIo, adapter::Adapter};
 use tokio::{
@@ -62,8 +64,12 @@ pub fn run(spec: Spec) -> anyhow::Result<()> {
         // A task of its own, since what `block_on` polls itself does not run on a worker.
         let node = tokio::spawn(async move {
             match spec.which {
-                Which::Scaleout | Which::ScaleoutQueued => obey(scaleout::io(&spec).await?, &spec).await,
-                Which::SocketioxideRedis => obey(peer::io(&spec).await?, &spec).await,
+                Which::Scaleout => obey(scaleout::io(&spec).await?.0, &spec, None).await,
+                Which::ScaleoutQueued => {
+                    let (io, ctr) = scaleout::io(&spec).await?;
+                    obey(io, &spec, Some(ctr)).await
+                }
+                Which::SocketioxideRedis => obey(peer::io(&spec).await?, &spec, None).await,
                 Which::SocketioNode => anyhow::bail!("this side is not one in Rust"),
             }
         });
@@ -79,7 +85,9 @@ struct Heard {
 }
 
 /// Takes orders until there are no more.
-async fn obey<A: Adapter>(io: SocketIo<A>, spec: &Spec) -> anyhow::Result<()> {
+///
+/// `queue` is there where emits return before they are sent.
+async fn obey<A: Adapter>(io: SocketIo<A>, spec: &Spec, queue: Option<ScaleoutCtr>) -> anyhow::Result<()> {
     let heard = Arc::new(Mutex::new(Heard { names: BTreeSet::new(), tally: Tally::new(false) }));
     let mut socket = None;
     if spec.socket {
@@ -102,7 +110,7 @@ async fn obey<A: Adapter>(io: SocketIo<A>, spec: &Spec) -> anyhow::Result<()> {
                 before = cpu();
                 say(&())?;
             }
-            Order::Emit(emit) => say(&emit_all(&io, emit).await?)?,
+            Order::Emit(emit) => say(&emit_all(&io, emit, queue.as_ref()).await?)?,
             Order::End { sent } => say(&end(&heard, sent, before).await)?,
             Order::Pace { rate, size } => {
                 pace = Some(Pace::start(io.clone(), rate, size));
@@ -152,11 +160,16 @@ fn probe(text: &str) -> Option<&str> {
     text.strip_prefix("2[\"probe\",\"")?.strip_suffix("\"]")
 }
 
-async fn emit_all<A: Adapter>(io: &SocketIo<A>, emit: Emit) -> anyhow::Result<Emitted> {
+async fn emit_all<A: Adapter>(
+    io: &SocketIo<A>,
+    emit: Emit,
+    queue: Option<&ScaleoutCtr>,
+) -> anyhow::Result<Emitted> {
     let body: Arc<str> = "x".repeat(emit.size).into();
     let (before, first) = (cpu(), now());
-    let mut emitted = match emit.rate {
-        0 => as_fast_as_it_goes(io, emit, &body).await?,
+    let mut emitted = match (emit.rate, queue) {
+        (0, Some(queue)) => through_the_queue(io, emit, &body, queue).await?,
+        (0, None) => as_fast_as_it_goes(io, emit, &body).await?,
         _ => paced(io, emit, &body).await?,
     };
     (emitted.first, emitted.cpu) = (first, cpu() - before);
@@ -192,6 +205,34 @@ async fn as_fast_as_it_goes<A: Adapter>(
     };
     let tasks: Vec<_> = (0..emit.under_way).map(|_| task()).collect();
     sum(tasks).await
+}
+
+/// One task, whose emits return at once. So that no more are under way than shall be, it waits for the first half of
+/// them before it goes on behind the second one.
+async fn through_the_queue<A: Adapter>(
+    io: &SocketIo<A>,
+    emit: Emit,
+    body: &str,
+    queue: &ScaleoutCtr,
+) -> anyhow::Result<Emitted> {
+    let (mut number, mut emitted, mut stored) = (0, Emitted::default(), None);
+    let until = Instant::now() + Duration::from_secs_f64(emit.seconds);
+    while emit.count.map_or_else(|| Instant::now() < until, |count| number < count) {
+        for _ in 0..(emit.under_way / 2).max(1) {
+            let sent = if number.is_multiple_of(STAMP_EVERY) { now() } else { 0 };
+            emitted.note(io.emit("bench", &(number, sent, body)).await);
+            number += 1;
+        }
+        // On the same channel: when the store has it, it has all that was emitted before.
+        let next = queue.cluster().cast("fence", &[], Target::Others);
+        if let Some(before) = stored.replace(next) {
+            before.await?;
+        }
+    }
+    if let Some(last) = stored {
+        last.await?;
+    }
+    Ok(emitted)
 }
 
 /// Each at its time, whatever has become of those before.
