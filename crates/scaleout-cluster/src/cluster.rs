@@ -71,6 +71,8 @@ pub(crate) struct Inner {
     pub(crate) ready: watch::Sender<bool>,
     /// Tells the task that lets time pass that something is due earlier.
     pub(crate) pulse: Notify,
+    /// Whether a message of this node came back on the channel of all since the last tick.
+    pub(crate) heard_itself: AtomicBool,
     membership: Mutex<Membership>,
     running: Arc<Semaphore>,
     started: Instant,
@@ -131,6 +133,7 @@ impl Cluster {
             members: watch::Sender::new(Arc::default()),
             ready: watch::Sender::new(false),
             pulse: Notify::new(),
+            heard_itself: AtomicBool::new(false),
             started: Instant::now(),
             next_id: AtomicU64::new(1),
             closed: AtomicBool::new(false),
