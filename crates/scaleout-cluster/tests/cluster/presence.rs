@@ -185,9 +185,9 @@ async fn what_was_missed_in_a_gap_is_asked_for() {
     let (hold, held) = (std::sync::mpsc::channel::<()>(), std::sync::mpsc::channel());
     let hold_on = std::sync::Mutex::new(hold.1);
     let _registration = slow.handle("hold", move |_| {
-        drop(held.0.send(()));
+        held.0.send(()).unwrap();
         // The other tasks of this thread go on.
-        drop(tokio::task::block_in_place(|| hold_on.lock().unwrap().recv()));
+        let _ended = tokio::task::block_in_place(|| hold_on.lock().unwrap().recv());
     });
     soon("a cast", nodes[0].cast("hold", b"", Target::Node(slow.node()))).await.unwrap();
     tokio::task::spawn_blocking(move || held.1.recv()).await.unwrap().unwrap();
