@@ -13,6 +13,8 @@
 //!   this node did not run (a pause of the process) does not count either. Nobody's clock is compared with another's.
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
