@@ -110,6 +110,8 @@ struct World {
     chatter: Vec<(Duration, NodeId)>,
     nodes: Vec<Node>,
     outage: Outage,
+    /// When all should be back after one.
+    steady_at: Duration,
     ends: Vec<(Duration, usize, Fault)>,
     enabled: Vec<Fault>,
     chatters: bool,
@@ -143,6 +145,8 @@ struct Node {
     unsent: VecDeque<(Duration, Vec<u8>)>,
     fault: Option<Fault>,
     slow: Duration,
+    /// When it is back after an outage.
+    back_at: Duration,
     lives: Life,
     /// Since when nothing is wrong with it.
     well_since: Duration,
@@ -178,6 +182,7 @@ impl World {
             chatter: Vec::new(),
             nodes: Vec::new(),
             outage: Outage::No,
+            steady_at: Duration::ZERO,
             ends: Vec::new(),
             enabled,
             chatters: random.bool(),
@@ -266,6 +271,7 @@ impl World {
             unsent: VecDeque::new(),
             fault: None,
             slow: Duration::ZERO,
+            back_at: Duration::ZERO,
             lives: Life::Running,
             well_since: self.time,
             lost_at: None,
@@ -320,7 +326,10 @@ impl World {
         let (time, node) = (self.time, &mut self.nodes[index]);
         let local = time;
         node.unsent.retain(|(at, _)| local.saturating_sub(*at) <= QUEUE_AGE);
-        if matches!(node.fault, Some(Fault::Cut | Fault::CutSends)) || self.outage == Outage::All {
+        if matches!(node.fault, Some(Fault::Cut | Fault::CutSends))
+            || self.outage == Outage::All
+            || time < node.back_at
+        {
             return;
         }
         let slow = if node.fault == Some(Fault::SlowSends) { node.slow } else { Duration::ZERO };
@@ -338,7 +347,10 @@ impl World {
 
     fn read(&mut self, index: usize) {
         let (time, node) = (self.time, &mut self.nodes[index]);
-        if matches!(node.fault, Some(Fault::Cut | Fault::CutReads)) || self.outage == Outage::All {
+        if matches!(node.fault, Some(Fault::Cut | Fault::CutReads))
+            || self.outage == Outage::All
+            || time < node.back_at
+        {
             return;
         }
         let slow = if node.fault == Some(Fault::SlowReads) { node.slow } else { Duration::ZERO };
@@ -412,12 +424,15 @@ impl World {
     /// Nobody may notice the silence of a node that was not silent.
     fn check_expiry(&mut self, observer: usize, gone: NodeId) {
         let Some(other) = self.nodes.iter().find(|node| node.id == gone) else { return };
+        // One that reads late knows no better.
+        let late = Some(&self.nodes[observer]).filter(|node| node.fault == Some(Fault::SlowReads));
+        let late = late.map_or(Duration::ZERO, |node| node.slow);
         let recently = other.lease.mul_f64(2.0 + DRIFT);
         let lost = |node: &Node| node.lost_at.is_some_and(|at| self.time - at < recently);
         // An outage is no reason either.
         let is_well = other.lives == Life::Running
             && other.fault.is_none_or(|fault| matches!(fault, Fault::SlowReads | Fault::CutReads))
-            && self.time - other.well_since >= other.lease;
+            && self.time - other.well_since >= other.lease + late;
         if is_well && !lost(&self.nodes[observer]) {
             let (name, since) = (self.name(gone), other.well_since);
             self.violate(format!("node {observer} gives up {name}, who has been well since {since:?}"));
@@ -433,7 +448,8 @@ impl World {
         let until = self.time + Duration::from_millis(self.random.u64(100..longest));
         match fault {
             Fault::Outage | Fault::StreamOutage => {
-                if self.outage != Outage::No {
+                // With one after the other, some may never be back in between.
+                if self.outage != Outage::No || self.time < self.steady_at {
                     return;
                 }
                 self.outage = if fault == Fault::Outage { Outage::All } else { Outage::Channel };
@@ -477,7 +493,14 @@ impl World {
         let time = self.time;
         self.note(|_| format!("node {index}: end of {fault:?}"));
         match fault {
-            Fault::Outage | Fault::StreamOutage => self.outage = Outage::No,
+            Fault::Outage | Fault::StreamOutage => {
+                self.outage = Outage::No;
+                self.steady_at = time + self.longest(|node| node.lease) / 2;
+                for node in &mut self.nodes {
+                    node.back_at = time
+                        + Duration::from_millis(self.random.u64(..1 + node.lease.as_millis() as u64 / 5));
+                }
+            }
             _ => {
                 let loses = matches!(fault, Fault::Cut | Fault::CutReads | Fault::Freeze)
                     && self.enabled.contains(&Fault::Lose)
