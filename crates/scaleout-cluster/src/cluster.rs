@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use scaleout_core::{Bus, Error, ErrorKind, Gap, NodeId, Publish};
+use scaleout_core::{Bus, Error, ErrorKind, Gap, NodeId, Publish, Role};
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::AbortHandle,
@@ -90,12 +90,18 @@ impl Cluster {
     /// Joins a cluster in the background, and returns at once.
     ///
     /// # Errors
-    /// [`Config`](ErrorKind::Config) for settings that cannot work, or where this bus has joined a cluster of that name.
+    /// [`Config`](ErrorKind::Config) for settings that cannot work, where this bus has joined a cluster of that name
+    /// already, and where it only publishes: then see [`Caster`].
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn start(bus: &Bus, config: ClusterConfig) -> Result<Self, Error> {
         config.check()?;
+        if bus.config().role == Role::PublishOnly {
+            let problem =
+                "a node that only publishes hears nobody, and cannot join a cluster: use a `Caster`";
+            return Err(Error::new(ErrorKind::Config, problem));
+        }
         let place = (bus.node(), config.name.clone());
         if !JOINED.lock().unwrap_or_else(PoisonError::into_inner).insert(place) {
             let problem =
@@ -113,7 +119,7 @@ impl Cluster {
         let (interval, join_wait) = (config.heartbeat_interval, config.join_wait);
         let channel: Arc<str> = channel(&config.name).into();
         // Before the first message goes out, so that nothing that follows it is missed.
-        let subscription = bus.subscribe([&*channel, &inbox(&config.name, bus.node())]);
+        let subscription = bus.subscribe([&*channel, &inbox(bus, &config.name, bus.node())]);
         let inner = Arc::new(Inner {
             membership: Mutex::new(Membership::new(bus.node(), incarnation, about, interval, join_wait)),
             bus: bus.clone(),
@@ -386,9 +392,17 @@ fn channel(name: &str) -> String {
     format!("$cluster/{name}")
 }
 
-/// The channel of what is answered to one node.
-pub(crate) fn inbox(name: &str, node: NodeId) -> String {
-    format!("$cluster/{name}/{node}")
+/// The channel of what is answered to one node: the first of its names that is on the stream of the channel of all.
+///
+/// So everything of a cluster is on one stream: who hears what it asked hears what is answered, also where streams open on
+/// demand.
+pub(crate) fn inbox(bus: &Bus, name: &str, node: NodeId) -> String {
+    let stream = bus.stream_of(&channel(name));
+    // Each name has one chance in as many as there are streams; that all of these fail does not happen.
+    let tries = 64 * u32::from(bus.stream_count().get());
+    let names = (0..tries).map(|n| format!("$cluster/{name}/{node}/{n}"));
+    let mut names = names.skip_while(|name| bus.stream_of(name) != stream);
+    names.next().unwrap_or_else(|| format!("$cluster/{name}/{node}"))
 }
 
 impl Inner {

@@ -174,6 +174,8 @@ async fn a_caster_is_nobody(store: &impl Store) {
     });
     let config = BusConfig::default().with_role(scaleout::Role::PublishOnly);
     let bus = store.bus_with(config).await;
+    let refused = Cluster::start(&bus, crate::config()).unwrap_err();
+    assert!(refused.to_string().contains("Caster"), "{refused}");
     let caster = Caster::new(&bus, &ClusterConfig::default().name).unwrap();
     soon("a cast", caster.cast("news", b"hello", Target::All)).await.unwrap();
     let (node, payload) = soon("the news", received.recv()).await.unwrap();
