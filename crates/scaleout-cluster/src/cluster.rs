@@ -509,7 +509,7 @@ impl Inner {
 
     /// Notes the life that this node is in, for whoever joins after it.
     pub(crate) fn note_incarnation(&self, incarnation: u64) {
-        NEXT_INCARNATION.fetch_max(incarnation + 1, Ordering::Relaxed);
+        NEXT_INCARNATION.fetch_max(incarnation.saturating_add(1), Ordering::Relaxed);
     }
 
     /// Ends everything; the goodbye, if it was not said.
