@@ -7,25 +7,26 @@ use scaleout_testkit::{
 };
 use scaleout_tests::{
     ChatProcess, Client,
-    scenarios::{self, Store, until_all},
+    scenarios::{self, until_all},
+    stores::redis,
 };
 
 #[tokio::test]
 async fn two_processes_catch_up_after_their_redis_was_killed() {
     needs_redis!();
-    scenarios::two_processes_catch_up(&Redis::start().await).await;
+    scenarios::two_processes_catch_up(&redis().await).await;
 }
 
 #[tokio::test]
 async fn a_client_goes_on_at_another_process_without_loss() {
     needs_redis!();
-    scenarios::a_client_changes_processes(&Redis::start().await).await;
+    scenarios::a_client_changes_processes(&redis().await).await;
 }
 
 #[tokio::test]
 async fn apps_on_one_redis_do_not_hear_each_other() {
     needs_redis!();
-    let Redis(server) = Redis::start().await;
+    let server = redis().await;
     let url = |app| format!("{}?app={app}", server.url());
     let [mut test, mut live] = ["shop-test", "shop-live"].map(|app| ChatProcess::on(&url(app), &[]));
     let mut ada = Client::join(test.address().await, "lobby", "Ada").await;
@@ -71,27 +72,4 @@ async fn a_wrong_password_ends_the_process_and_is_not_shown() {
 
     let mut right = ChatProcess::on(&format!("redis://:hunter2@{address}?app=chat"), &[]);
     until_all(right.address().await, "up", 200).await;
-}
-
-/// A server that keeps what it confirmed.
-struct Redis(RedisServer);
-
-impl Redis {
-    async fn start() -> Self {
-        Self(RedisServer::builder().appendonly().start().await.expect("redis-server starts"))
-    }
-}
-
-impl Store for Redis {
-    fn backplane(&self) -> String {
-        format!("{}?app=chat-test", self.0.url())
-    }
-
-    async fn stop(&self) {
-        self.0.kill();
-    }
-
-    async fn start(&self) {
-        self.0.start().await.expect("redis-server starts again");
-    }
 }

@@ -26,17 +26,17 @@ use self::admin::Admin;
 
 #[tokio::test]
 async fn two_processes_catch_up_after_their_sql_server_was_stopped() {
-    scenarios::two_processes_catch_up(&StandIn::start(true).await).await;
+    scenarios::two_processes_catch_up(&stand_in(true).await).await;
 }
 
 #[tokio::test]
 async fn two_processes_catch_up_without_service_broker() {
-    scenarios::two_processes_catch_up(&StandIn::start(false).await).await;
+    scenarios::two_processes_catch_up(&stand_in(false).await).await;
 }
 
 #[tokio::test]
 async fn a_client_goes_on_at_another_process_without_loss() {
-    scenarios::a_client_changes_processes(&StandIn::start(true).await).await;
+    scenarios::a_client_changes_processes(&stand_in(true).await).await;
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn a_client_goes_on_at_another_process_on_a_real_server() {
 
 #[tokio::test]
 async fn apps_in_one_database_have_a_schema_each() {
-    let StandIn(server) = StandIn::start(true).await;
+    let server = stand_in(true).await;
     let [mut test, mut live] = ["shop-test", "shop-live"].map(|app| {
         let schema = app.replace('-', "_");
         ChatProcess::on(&format!("{}&schema={schema}", server.url(app)), &[])
@@ -99,7 +99,7 @@ async fn one_sql_server_is_reached_by_a_url_and_by_a_connection_string() {
 
 #[tokio::test]
 async fn a_wrong_password_ends_the_process_and_is_not_shown() {
-    let StandIn(server) = StandIn::start(true).await;
+    let server = stand_in(true).await;
     let url = server.url("chat").replace(server.password(), "hunter3");
     let told = ChatProcess::refused(&url).await;
     assert!(told.contains("the login [sa]") && !told.contains("hunter3"), "{told}");
@@ -109,26 +109,8 @@ async fn a_wrong_password_ends_the_process_and_is_not_shown() {
 }
 
 /// The server that stands in for SQL Server.
-struct StandIn(TestServer);
-
-impl StandIn {
-    async fn start(broker: bool) -> Self {
-        Self(TestServer::builder().broker(broker).start().await.expect("a free port"))
-    }
-}
-
-impl Store for StandIn {
-    fn backplane(&self) -> String {
-        self.0.url("chat-test")
-    }
-
-    async fn stop(&self) {
-        self.0.stop().await;
-    }
-
-    async fn start(&self) {
-        self.0.start().await.expect("its port is free");
-    }
+async fn stand_in(broker: bool) -> TestServer {
+    TestServer::builder().broker(broker).start().await.expect("a free port")
 }
 
 /// A fresh schema on the server that the environment names, behind a proxy: the server is not ours to stop.

@@ -3,7 +3,10 @@
 use std::{error::Error, io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
-use scaleout_examples::chat::{NodeAddress, Options, Settings, serve};
+use scaleout_examples::{
+    chat::{NodeAddress, Options, Settings, serve},
+    process::until_stopped,
+};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 #[tokio::main]
@@ -55,39 +58,5 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         println!("listening on http://{address}");
     }
 
-    let mut failure = None;
-    let mut signal = Box::pin(signal());
-    loop {
-        tokio::select! {
-            told = &mut signal, if !*stopping.borrow() => {
-                tracing::info!("stopping; clients are told to reconnect");
-                failure = told.err().map(Into::into);
-                stopping.send_replace(true);
-            }
-            served = serving.join_next() => {
-                let Some(served) = served else { break };
-                // One node that ended, ends all: the process is restarted as a whole.
-                stopping.send_replace(true);
-                if let Err(error) = served.map_err(Into::into).and_then(|served| served.map_err(Box::<dyn Error>::from)) {
-                    failure.get_or_insert(error);
-                }
-            }
-        }
-    }
-    failure.map_or(Ok(()), Err)
-}
-
-/// Resolves at Ctrl-C, and on Unix at SIGTERM.
-async fn signal() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-            _ = terminate.recv() => Ok(()),
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+    until_stopped(serving, stopping).await
 }

@@ -1,14 +1,19 @@
-//! What the tests from outside share: nodes of the chat, and a client that knows only its protocol.
+//! What the tests from outside share: nodes of the chats, a client that knows only the protocol of one, and the official
+//! client of the other.
 
 mod client;
 mod node;
 mod process;
 pub mod scenarios;
+#[cfg(unix)]
+pub mod socketio;
+#[cfg(unix)]
+pub mod stores;
 
 pub use crate::{
     client::{Client, Heard, get},
     node::ChatNode,
-    process::ChatProcess,
+    process::{ChatProcess, Example},
 };
 
 use std::time::Duration;

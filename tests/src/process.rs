@@ -1,4 +1,4 @@
-//! The chat's binary, built and started by the test, and gone with it.
+//! A chat's binary, built and started by the test, and gone with it.
 
 use std::{
     env,
@@ -17,6 +17,24 @@ use tokio::{
 
 use crate::DEADLINE;
 
+/// Which of the examples that serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Example {
+    /// The one over WebSockets.
+    Chat,
+    /// The one by Socket.IO.
+    SocketioChat,
+}
+
+impl Example {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::SocketioChat => "socketio_chat",
+        }
+    }
+}
+
 /// A running chat.
 #[derive(Debug)]
 pub struct ChatProcess {
@@ -25,24 +43,36 @@ pub struct ChatProcess {
 }
 
 impl ChatProcess {
-    /// A command that runs the chat with these options; it dies with its handle.
+    /// A command that runs the chat over WebSockets with these options; it dies with its handle.
     #[must_use]
     pub fn command(options: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        Self::command_of(Example::Chat, options)
+    }
+
+    /// A command that runs an example with these options; it dies with its handle.
+    #[must_use]
+    pub fn command_of(example: Example, options: &[&str]) -> Command {
+        let mut command = Command::new(binary(example));
         command.args(options).kill_on_drop(true);
         command
     }
 
-    /// Starts the chat.
+    /// Starts the chat over WebSockets.
     #[must_use]
     pub fn start(options: &[&str]) -> Self {
-        let mut child =
-            Self::command(options).stdout(Stdio::piped()).spawn().expect("the binary was just built");
+        Self::start_of(Example::Chat, options)
+    }
+
+    /// Starts an example.
+    #[must_use]
+    pub fn start_of(example: Example, options: &[&str]) -> Self {
+        let mut command = Self::command_of(example, options);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary was just built");
         let stdout = child.stdout.take().expect("it is piped");
         Self { child, lines: BufReader::new(stdout).lines() }
     }
 
-    /// Starts the chat with one node, on a free port, over `backplane`.
+    /// Starts the chat over WebSockets with one node, on a free port, over `backplane`.
     #[must_use]
     pub fn on(backplane: &str, options: &[&str]) -> Self {
         let fixed = ["--node", "127.0.0.1:0", "--log", "error", "--backplane", backplane];
@@ -70,8 +100,17 @@ impl ChatProcess {
 
     /// Sends it SIGTERM.
     pub async fn terminate(&self) {
+        self.signal("-TERM").await;
+    }
+
+    /// Sends it SIGSTOP: it stands still, with all its connections open.
+    pub async fn freeze(&self) {
+        self.signal("-STOP").await;
+    }
+
+    async fn signal(&self, signal: &str) {
         let id = self.child.id().expect("it runs").to_string();
-        let status = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill is on every Unix");
+        let status = Command::new("kill").args([signal, &id]).status().await.expect("kill is on every Unix");
         assert!(status.success(), "no process {id}");
     }
 
@@ -87,11 +126,12 @@ impl ChatProcess {
 }
 
 /// The path of the binary, built once per test process: cargo builds no examples of other packages for a test.
-fn binary() -> &'static PathBuf {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
+fn binary(example: Example) -> &'static PathBuf {
+    static BINARIES: [OnceLock<PathBuf>; 2] = [OnceLock::new(), OnceLock::new()];
+    let name = example.name();
+    BINARIES[example as usize].get_or_init(|| {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let options = ["build", "-p", "scaleout-examples", "--example", "chat", "--message-format", "json"];
+        let options = ["build", "-p", "scaleout-examples", "--example", name, "--message-format", "json"];
         let mut build = std::process::Command::new(cargo);
         // What cargo says of this package to its tests; build scripts of dependencies would run again for it.
         let of_this_package =
@@ -105,12 +145,12 @@ fn binary() -> &'static PathBuf {
             .stderr(Stdio::inherit())
             .output()
             .expect("cargo runs");
-        assert!(built.status.success(), "the chat does not build");
+        assert!(built.status.success(), "the example {name} does not build");
         let told = String::from_utf8(built.stdout).expect("cargo writes JSON");
         let artifact = |line: &str| {
             let json: Value = serde_json::from_str(line).ok()?;
-            let is_chat = json["target"]["name"] == "chat";
-            json["executable"].as_str().filter(|_| is_chat).map(PathBuf::from)
+            let is_example = json["target"]["name"] == name;
+            json["executable"].as_str().filter(|_| is_example).map(PathBuf::from)
         };
         told.lines().find_map(artifact).expect("cargo names what it built")
     })

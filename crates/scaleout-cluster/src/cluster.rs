@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use scaleout_core::{Bus, Error, ErrorKind, Gap, NodeId, Publish};
+use scaleout_core::{Bus, Error, ErrorKind, Gap, NodeId, Publish, Role};
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::AbortHandle,
@@ -26,6 +26,7 @@ use crate::{
     counters::AtomicCounters,
     handlers::Handlers,
     membership::Membership,
+    presence::{self, Presence},
     request::{Pending, Requests},
     router,
     wire::{self, About, MAX_TEXT_BYTES},
@@ -53,7 +54,7 @@ pub struct Cluster {
 /// Ends the tasks with the last handle.
 struct Owner {
     inner: Arc<Inner>,
-    tasks: [AbortHandle; 2],
+    tasks: [AbortHandle; 3],
 }
 
 /// What handles and tasks share.
@@ -63,12 +64,15 @@ pub(crate) struct Inner {
     pub(crate) counters: AtomicCounters,
     pub(crate) handlers: Handlers,
     pub(crate) requests: Requests,
+    pub(crate) presence: Presence,
     /// The channel of all.
     pub(crate) channel: Arc<str>,
     pub(crate) members: watch::Sender<Arc<Members>>,
     pub(crate) ready: watch::Sender<bool>,
     /// Tells the task that lets time pass that something is due earlier.
     pub(crate) pulse: Notify,
+    /// Whether a message of this node came back on the channel of all since the last tick.
+    pub(crate) heard_itself: AtomicBool,
     membership: Mutex<Membership>,
     running: Arc<Semaphore>,
     started: Instant,
@@ -86,12 +90,18 @@ impl Cluster {
     /// Joins a cluster in the background, and returns at once.
     ///
     /// # Errors
-    /// [`Config`](ErrorKind::Config) for settings that cannot work, or where this bus has joined a cluster of that name.
+    /// [`Config`](ErrorKind::Config) for settings that cannot work, where this bus has joined a cluster of that name
+    /// already, and where it only publishes: then see [`Caster`].
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn start(bus: &Bus, config: ClusterConfig) -> Result<Self, Error> {
         config.check()?;
+        if bus.config().role == Role::PublishOnly {
+            let problem =
+                "a node that only publishes hears nobody, and cannot join a cluster: use a `Caster`";
+            return Err(Error::new(ErrorKind::Config, problem));
+        }
         let place = (bus.node(), config.name.clone());
         if !JOINED.lock().unwrap_or_else(PoisonError::into_inner).insert(place) {
             let problem =
@@ -109,10 +119,11 @@ impl Cluster {
         let (interval, join_wait) = (config.heartbeat_interval, config.join_wait);
         let channel: Arc<str> = channel(&config.name).into();
         // Before the first message goes out, so that nothing that follows it is missed.
-        let subscription = bus.subscribe([&*channel, &inbox(&config.name, bus.node())]);
+        let subscription = bus.subscribe([&*channel, &inbox(bus, &config.name, bus.node())]);
         let inner = Arc::new(Inner {
             membership: Mutex::new(Membership::new(bus.node(), incarnation, about, interval, join_wait)),
             bus: bus.clone(),
+            presence: Presence::new(bus.node(), config.max_presence_entries),
             running: Arc::new(Semaphore::new(config.max_running_handlers.min(Semaphore::MAX_PERMITS))),
             config,
             counters: AtomicCounters::default(),
@@ -122,13 +133,16 @@ impl Cluster {
             members: watch::Sender::new(Arc::default()),
             ready: watch::Sender::new(false),
             pulse: Notify::new(),
+            heard_itself: AtomicBool::new(false),
             started: Instant::now(),
             next_id: AtomicU64::new(1),
             closed: AtomicBool::new(false),
         });
+        presence::register(&inner);
         let tasks = [
             tokio::spawn(router::receive(Arc::clone(&inner), subscription)).abort_handle(),
             tokio::spawn(router::pass_time(Arc::clone(&inner))).abort_handle(),
+            tokio::spawn(presence::run(Arc::clone(&inner))).abort_handle(),
         ];
         Ok(Self { owner: Arc::new(Owner { inner, tasks }) })
     }
@@ -264,8 +278,7 @@ impl Cluster {
     /// # Panics
     /// If `subject` is empty or longer than 255 bytes.
     pub fn cast(&self, subject: &str, payload: &[u8], target: Target) -> Publish {
-        let inner = self.inner();
-        cast(&inner.bus, &inner.channel, subject, payload, target)
+        self.inner().cast(subject, payload, target)
     }
 
     /// Asks nodes something, and gives their answers as they come, until `deadline` has passed.
@@ -283,24 +296,7 @@ impl Cluster {
         target: Target,
         deadline: Duration,
     ) -> Result<Replies, RequestError> {
-        let inner = self.inner();
-        if inner.is_closed() {
-            return Err(RequestError::Closed);
-        }
-        if !is_subject(subject) {
-            return Err(RequestError::InvalidSubject);
-        }
-        let (pending, limit) = (inner.ask(target)?, inner.config.max_pending_requests);
-        let pending = Arc::new(pending);
-        if !inner.requests.add(&pending, limit) {
-            return Err(RequestError::TooMany { limit });
-        }
-        inner.counters.requested.add(1);
-        let sent = pending.is_open().then(|| {
-            let message = wire::request(target, pending.id(), deadline, subject, payload);
-            inner.bus.publish(&*inner.channel, message)
-        });
-        Ok(Replies::new(inner, pending, sent, deadline))
+        self.inner().request(subject, payload, target, deadline)
     }
 
     /// Asks one node something, and waits for its answer: all its parts, put together.
@@ -318,23 +314,13 @@ impl Cluster {
         payload: &[u8],
         deadline: Duration,
     ) -> Result<Bytes, RequestError> {
-        let collected = self.request(subject, payload, Target::Node(node), deadline)?.collect().await;
-        if let Some((node, why)) = collected.missing.into_iter().next() {
-            return Err(match why {
-                Missing::Deadline => RequestError::Deadline(node),
-                Missing::NotSent(error) => RequestError::NotSent(error),
-                why => RequestError::Failed { node, why },
-            });
-        }
-        let mut parts = collected.replies.into_iter().map(|reply| reply.payload);
-        let first = parts.next().unwrap_or_default();
-        Ok(parts
-            .fold(None, |all: Option<Vec<u8>>, part| {
-                let mut all = all.unwrap_or_else(|| first.to_vec());
-                all.extend_from_slice(&part);
-                Some(all)
-            })
-            .map_or_else(|| first.clone(), Bytes::from))
+        self.inner().ask(node, subject, payload, deadline).await
+    }
+
+    /// Who is in which group.
+    #[must_use]
+    pub fn presence(&self) -> &Presence {
+        &self.inner().presence
     }
 
     /// What this node has counted since it joined.
@@ -412,9 +398,17 @@ fn channel(name: &str) -> String {
     format!("$cluster/{name}")
 }
 
-/// The channel of what is answered to one node.
-pub(crate) fn inbox(name: &str, node: NodeId) -> String {
-    format!("$cluster/{name}/{node}")
+/// The channel of what is answered to one node: the first of its names that is on the stream of the channel of all.
+///
+/// So everything of a cluster is on one stream: who hears what it asked hears what is answered, also where streams open on
+/// demand.
+pub(crate) fn inbox(bus: &Bus, name: &str, node: NodeId) -> String {
+    let stream = bus.stream_of(&channel(name));
+    // Each name has one chance in as many as there are streams; that all of these fail does not happen.
+    let tries = 64 * u32::from(bus.stream_count().get());
+    let names = (0..tries).map(|n| format!("$cluster/{name}/{node}/{n}"));
+    let mut names = names.skip_while(|name| bus.stream_of(name) != stream);
+    names.next().unwrap_or_else(|| format!("$cluster/{name}/{node}"))
 }
 
 impl Inner {
@@ -445,8 +439,64 @@ impl Inner {
         }
     }
 
+    pub(crate) fn cast(&self, subject: &str, payload: &[u8], target: Target) -> Publish {
+        cast(&self.bus, &self.channel, subject, payload, target)
+    }
+
+    pub(crate) fn request(
+        self: &Arc<Self>,
+        subject: &str,
+        payload: &[u8],
+        target: Target,
+        deadline: Duration,
+    ) -> Result<Replies, RequestError> {
+        if self.is_closed() {
+            return Err(RequestError::Closed);
+        }
+        if !is_subject(subject) {
+            return Err(RequestError::InvalidSubject);
+        }
+        let (pending, limit) = (self.pending(target)?, self.config.max_pending_requests);
+        let pending = Arc::new(pending);
+        if !self.requests.add(&pending, limit) {
+            return Err(RequestError::TooMany { limit });
+        }
+        self.counters.requested.add(1);
+        let sent = pending.is_open().then(|| {
+            let message = wire::request(target, pending.id(), deadline, subject, payload);
+            self.bus.publish(&*self.channel, message)
+        });
+        Ok(Replies::new(self, pending, sent, deadline))
+    }
+
+    pub(crate) async fn ask(
+        self: &Arc<Self>,
+        node: NodeId,
+        subject: &str,
+        payload: &[u8],
+        deadline: Duration,
+    ) -> Result<Bytes, RequestError> {
+        let collected = self.request(subject, payload, Target::Node(node), deadline)?.collect().await;
+        if let Some((node, why)) = collected.missing.into_iter().next() {
+            return Err(match why {
+                Missing::Deadline => RequestError::Deadline(node),
+                Missing::NotSent(error) => RequestError::NotSent(error),
+                why => RequestError::Failed { node, why },
+            });
+        }
+        let mut parts = collected.replies.into_iter().map(|reply| reply.payload);
+        let first = parts.next().unwrap_or_default();
+        Ok(parts
+            .fold(None, |all: Option<Vec<u8>>, part| {
+                let mut all = all.unwrap_or_else(|| first.to_vec());
+                all.extend_from_slice(&part);
+                Some(all)
+            })
+            .map_or_else(|| first.clone(), Bytes::from))
+    }
+
     /// Who is asked.
-    fn ask(&self, target: Target) -> Result<Pending, RequestError> {
+    fn pending(&self, target: Target) -> Result<Pending, RequestError> {
         let (me, ready, max_unread) = (self.bus.node(), *self.ready.borrow(), self.config.max_unread_parts);
         let members = Arc::clone(&self.members.borrow());
         let pending = |nodes: &mut dyn Iterator<Item = NodeId>, joining| {
@@ -476,7 +526,8 @@ impl Inner {
         let incarnation = self.membership().incarnation();
         let goodbye = self.bus.publish_control(&*self.channel, wire::goodbye(incarnation));
         self.requests.close();
-        self.members.send_replace(Arc::default());
+        self.presence.close();
+        self.members.send_replace(Arc::new(Members::closed()));
         self.ready.send_replace(true);
         let place = (self.bus.node(), self.config.name.clone());
         JOINED.lock().unwrap_or_else(PoisonError::into_inner).remove(&place);

@@ -8,6 +8,7 @@ mod error;
 mod handlers;
 mod member;
 mod membership;
+mod presence;
 mod request;
 mod router;
 mod wire;
@@ -19,5 +20,6 @@ pub use crate::{
     error::RequestError,
     handlers::{Incoming, Registration, Responder},
     member::{Member, MemberEvent, MemberWatch, Members},
+    presence::{Entry, Presence, PresenceError, PresenceEvent, PresenceWatch},
     request::{Collected, Missing, Replies, Reply},
 };

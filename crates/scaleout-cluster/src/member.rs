@@ -73,6 +73,8 @@ pub struct Members {
     list: BTreeMap<NodeId, Arc<Member>>,
     /// How the last life of each node that is gone ended; of those that went lately.
     departed: Arc<BTreeMap<NodeId, (u64, Departure)>>,
+    /// Whether this node takes part no longer.
+    closed: bool,
 }
 
 /// How a member went.
@@ -87,7 +89,12 @@ impl Members {
         list: BTreeMap<NodeId, Arc<Member>>,
         departed: BTreeMap<NodeId, (u64, Departure)>,
     ) -> Self {
-        Self { list, departed: Arc::new(departed) }
+        Self { list, departed: Arc::new(departed), closed: false }
+    }
+
+    /// Those of a node that takes part no longer.
+    pub(crate) fn closed() -> Self {
+        Self { closed: true, ..Self::default() }
     }
 
     /// All of them, by their nodes.
@@ -184,6 +191,9 @@ impl MemberWatch {
         loop {
             self.members.changed().await.ok()?;
             let now = Arc::clone(&self.members.borrow_and_update());
+            if now.closed {
+                return None;
+            }
             let events = self.seen.changes(&now);
             self.seen = now;
             if !events.is_empty() {

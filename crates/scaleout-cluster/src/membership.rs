@@ -8,9 +8,9 @@
 //!   the expulsion is a message, so that all give it up at the same place of the log, and it learns of it when it is
 //!   back. Then it begins a new *incarnation*. A heartbeat of an incarnation that was expelled is answered by another
 //!   expulsion, so that nobody is kept for dead for ever.
-//! - A lease runs only while this node hears *itself*, and begins again when it hears itself again: while the store is
-//!   away, or this node cut off, it learns nothing of others, and gives up none. Time that this node did not run (a
-//!   pause of the process) does not count either. Nobody's clock is compared with another's.
+//! - A lease runs only while this node hears *itself* on the channel of all, and begins again when it hears itself
+//!   again: while the store is away, or this node cut off, it learns nothing of others, and gives up none. Time that
+//!   this node did not run (a pause of the process) does not count either. Nobody's clock is compared with another's.
 
 #[cfg(test)]
 mod tests;
@@ -53,7 +53,7 @@ pub(crate) struct Membership {
     gone: BTreeMap<NodeId, Gone>,
     next_heartbeat: Duration,
     last_tick: Duration,
-    /// When this node's last frame came back, as far as it was told.
+    /// When this node's last message to all came back, as far as it was told.
     own_heard_at: Option<Duration>,
     /// Whether this node heard itself at the last tick.
     heard_itself: bool,
@@ -139,12 +139,12 @@ impl Membership {
         let elapsed = now.saturating_sub(self.last_tick);
         self.last_tick = now;
         let heard_at = |node| heard_ago(node).map(|ago| now.saturating_sub(ago));
-        self.own_heard_at = self.own_heard_at.max(heard_at(self.me));
         let hears = self.hears();
         let hears_again = !std::mem::replace(&mut self.heard_itself, hears) && hears;
         for (node, entry) in &mut self.members {
             match heard_at(*node) {
-                Some(at) if at > entry.heard_at => entry.hear(at),
+                // As of now: it was told by another clock, which must not tell of the same frame once more.
+                Some(at) if at > entry.heard_at => entry.hear(now),
                 // The others come back in their own time.
                 _ if hears_again => entry.silent = Duration::ZERO,
                 // Beyond a tick, this node did not run; what came meanwhile is not read yet.
@@ -168,6 +168,13 @@ impl Membership {
             self.changed = true;
         }
         self.forget(now);
+    }
+
+    /// Notes that a message of this node to all came back since the last tick.
+    ///
+    /// Frames on other streams are no sign of that: the one that the others' heartbeats come by may be away.
+    pub(crate) fn hear_itself(&mut self) {
+        self.own_heard_at = self.own_heard_at.max(Some(self.last_tick));
     }
 
     /// When [`tick`](Self::tick) is due at the latest.

@@ -1,7 +1,8 @@
 //! The tasks of a node of a cluster: one takes what comes, one lets time pass.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, MutexGuard, atomic::Ordering};
 
+use hashbrown::HashMap;
 use scaleout_core::{Message, NodeId, Received, Subscription};
 use tokio::time::{Instant, sleep_until};
 
@@ -15,9 +16,10 @@ use crate::{
 
 /// Takes what comes on the channels of the cluster.
 pub(crate) async fn receive(inner: Arc<Inner>, mut subscription: Subscription) {
+    let mut inboxes = Inboxes::default();
     while let Some(received) = subscription.recv().await {
         match received {
-            Received::Message(message) => inner.take(message),
+            Received::Message(message) => inner.take(&mut inboxes, message),
             // Heartbeats tell what was missed of members and groups; of requests and casts nobody knows.
             Received::Gap(gap) => {
                 inner.counters.gaps.add(1);
@@ -31,13 +33,34 @@ pub(crate) async fn receive(inner: Arc<Inner>, mut subscription: Subscription) {
     drop(inner.leave());
 }
 
+/// The channels of those who asked lately: their names take a search.
+#[derive(Default)]
+struct Inboxes(HashMap<NodeId, Arc<str>>);
+
+/// More nodes than a cluster has; of those that are gone nothing is known here.
+const MAX_INBOXES: usize = 1_000;
+
+impl Inboxes {
+    fn of(&mut self, inner: &Inner, node: NodeId) -> Arc<str> {
+        if self.0.len() >= MAX_INBOXES && !self.0.contains_key(&node) {
+            self.0.clear();
+        }
+        let channel =
+            self.0.entry(node).or_insert_with(|| inbox(&inner.bus, &inner.config.name, node).into());
+        Arc::clone(channel)
+    }
+}
+
 /// Lets time pass: heartbeats, leases, answers that are due.
 pub(crate) async fn pass_time(inner: Arc<Inner>) {
     loop {
         let next = {
             let mut membership = inner.membership();
+            if inner.heard_itself.swap(false, Ordering::Relaxed) {
+                membership.hear_itself();
+            }
             let heard_ago = |node| inner.bus.heard_ago(node);
-            membership.tick(inner.now(), 0, heard_ago);
+            membership.tick(inner.now(), inner.presence.version(), heard_ago);
             let next = membership.next_tick();
             inner.settle(membership);
             next
@@ -52,8 +75,15 @@ pub(crate) async fn pass_time(inner: Arc<Inner>) {
 
 impl Inner {
     #[inline]
-    fn take(self: &Arc<Self>, message: Message) {
-        let (from, is_inbox) = (message.node(), message.channel() != &*self.channel);
+    fn take(self: &Arc<Self>, inboxes: &mut Inboxes, message: Message) {
+        let (from, is_mine) = (message.node(), message.node() == self.bus.node());
+        if is_mine {
+            // All of it is on one stream.
+            self.heard_itself.store(true, Ordering::Relaxed);
+            if wire::is_for_others(message.payload()) {
+                return;
+            }
+        }
         let read = match wire::read(message.payload().clone()) {
             Ok(read) => read,
             Err(error) => {
@@ -66,7 +96,7 @@ impl Inner {
         };
         match read {
             Wire::Part { id, .. } | Wire::Finish { id, .. } | Wire::Failure { id, .. } => {
-                if !is_inbox || !self.requests.take(id, from, read) {
+                if message.channel() == &*self.channel || !self.requests.take(id, from, read) {
                     self.counters.late.add(1);
                 }
             }
@@ -76,11 +106,11 @@ impl Inner {
                 }
             }
             Wire::Request { target, id, deadline, subject, payload } => {
-                if from == self.bus.node() {
+                if is_mine {
                     self.requests.came_back(id);
                 }
                 if self.is_meant(target, from) {
-                    let channel = inbox(&self.config.name, from).into();
+                    let channel = inboxes.of(self, from);
                     // One that is said to wait for centuries waits for a day.
                     let deadline = Instant::now() + deadline.min(MAX_DEADLINE);
                     let responder = Responder::new(Arc::downgrade(self), channel, id, deadline);
@@ -126,8 +156,14 @@ impl Inner {
                     let cluster = &self.config.name;
                     tracing::warn!(%cluster, "the others gave this node up: it comes back as a new one");
                 }
-                Effect::Gone(node, how) => self.requests.gone(node, how),
-                Effect::Joined { .. } | Effect::PresenceVersion { .. } => {}
+                Effect::Gone(node, how) => {
+                    self.requests.gone(node, how);
+                    self.presence.gone(node);
+                }
+                Effect::PresenceVersion { node, incarnation, version } => {
+                    self.presence.beat(node, incarnation, version);
+                }
+                Effect::Joined { .. } => {}
             }
         }
         let was_ready =

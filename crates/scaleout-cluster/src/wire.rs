@@ -17,8 +17,9 @@
 //! target  byte 0 others, 1 all, 2 and a node
 //! ```
 //!
-//! The fields are those of [`codec`](crate::codec). All but the last three go to the cluster's channel, those to the
-//! channel of the node that asked. Bytes behind the last field of kinds 0 to 3 are of a later release, and skipped.
+//! The fields are those of [`codec`](crate::codec). All but the last three go to the channel `$cluster/{name}`, those to
+//! the channel of the node that asked: `$cluster/{name}/{node}/{n}`, with the node as 32 hexadecimal digits and the least n
+//! that puts it on the same stream. Bytes behind the last field of kinds 0 to 3 are of a later release, and skipped.
 
 use std::time::Duration;
 
@@ -157,6 +158,12 @@ pub(crate) fn failure(id: u64, reason: Reason, why: &str) -> Vec<u8> {
     });
     writer.text(why);
     writer.into_vec()
+}
+
+/// Whether this is a cast to others: what the node that sent it need not read.
+#[inline]
+pub(crate) fn is_for_others(bytes: &[u8]) -> bool {
+    matches!(bytes, [VERSION, 4, 0, ..])
 }
 
 /// Reads a message.

@@ -19,6 +19,7 @@
 //! ```
 
 mod ca;
+mod javascript;
 mod ports;
 #[cfg(feature = "redis-server")]
 mod process;
@@ -27,6 +28,7 @@ mod python;
 #[cfg(feature = "redis-server")]
 mod redis;
 mod resp;
+mod scripts;
 mod servicebus;
 mod skip;
 mod sqlserver;
@@ -41,6 +43,7 @@ pub use self::redis::{
 };
 pub use self::{
     ca::TestCa,
+    javascript::JsScripts,
     proxy::{Fate, TcpProxy},
     python::PythonScripts,
     servicebus::servicebus_settings,

@@ -11,7 +11,10 @@ use crate::{
 };
 
 /// Examples that are built and not run, and why.
-const EXAMPLES_NOT_RUN: [(&str, &str); 1] = [("chat", "it serves until it is stopped; the tests drive it")];
+const EXAMPLES_NOT_RUN: [(&str, &str); 2] = [
+    ("chat", "it serves until it is stopped; the tests drive it"),
+    ("socketio_chat", "it serves until it is stopped; the tests drive it"),
+];
 
 /// Beginnings of the names of packages that `scaleout-core` must never depend on.
 const STORES_AND_FRAMEWORKS: [&str; 18] = [

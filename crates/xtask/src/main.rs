@@ -5,6 +5,7 @@ mod docs;
 mod scriptdom;
 mod servicebus_sdk;
 mod setup;
+mod socketio_client;
 mod steps;
 mod tds_client;
 mod test;

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crate::{
-    scriptdom, servicebus_sdk,
+    scriptdom, servicebus_sdk, socketio_client,
     steps::{Shell, Step},
     workspace::Workspace,
 };
@@ -16,6 +16,7 @@ pub(crate) fn steps(workspace: &Workspace) -> Vec<Step> {
     let mut steps = redis_server();
     steps.extend(scriptdom::setup(workspace));
     steps.extend(servicebus_sdk::setup(workspace));
+    steps.extend(socketio_client::setup(workspace));
     steps
 }
 

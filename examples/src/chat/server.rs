@@ -10,11 +10,14 @@ use axum::{
     routing::get,
     serve::ListenerExt,
 };
-use scaleout::{Bus, NodeId, StreamState};
+use scaleout::{Bus, NodeId};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 
-use crate::chat::{MAX_FRAME_BYTES, protocol, session};
+use crate::{
+    chat::{MAX_FRAME_BYTES, protocol, session},
+    health,
+};
 
 /// What clients and open requests get to end by themselves when the node stops.
 const STOP_GRACE: Duration = Duration::from_secs(3);
@@ -144,19 +147,6 @@ async fn nodes(State(node): State<Arc<Node>>) -> Json<Value> {
 async fn health(State(node): State<Arc<Node>>) -> (StatusCode, Json<Value>) {
     let health = node.bus.health();
     let ready = health.ready && !*node.stopping.borrow();
-    let streams: Vec<_> =
-        health.streams.iter().enumerate().map(|(stream, state)| told(stream, state)).collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": ready, "node": health.node.to_string(), "streams": streams })))
-}
-
-fn told(stream: usize, state: &StreamState) -> Value {
-    match state {
-        StreamState::Connecting => json!({ "stream": stream, "state": "connecting" }),
-        StreamState::Up => json!({ "stream": stream, "state": "up" }),
-        StreamState::Degraded { error, attempts, .. } => {
-            json!({ "stream": stream, "state": "degraded", "error": error.to_string(), "attempts": attempts })
-        }
-        StreamState::Closed => json!({ "stream": stream, "state": "closed" }),
-    }
+    (status, Json(health::told(&health, ready)))
 }

@@ -239,3 +239,34 @@ fn frames_of_any_kind_keep_a_member() {
     }
     assert_eq!(world.view(0).len(), 2);
 }
+
+#[test]
+fn a_node_that_hears_itself_on_another_stream_only_gives_nobody_up() {
+    let mut world = World::of(2);
+    world.pass(Duration::from_secs(5));
+    world.nodes.iter_mut().for_each(|node| node.cut = true);
+    for _ in 0..60 {
+        let (id, now) = (world.nodes[0].id, world.nodes[0].now);
+        world.nodes[0].heard.insert(id, now);
+        world.pass(Duration::from_secs(1));
+    }
+    world.all_see(&[(0, 1), (1, 1)]);
+}
+
+#[test]
+fn a_frame_is_a_sign_of_life_once() {
+    let mut world = World::of(2);
+    world.pass(Duration::from_secs(5));
+    world.nodes[1].frozen = true;
+    let node = &mut world.nodes[0];
+    // The bus tells how long ago by its own clock, a moment after the tick's time was taken; less of it every time.
+    let (heard, mut late) = (node.now, Duration::from_millis(100));
+    for _ in 0..30 {
+        node.now += Duration::from_millis(500);
+        late -= Duration::from_millis(3);
+        let (now, id) = (node.now, node.id);
+        node.machine.hear_itself();
+        node.machine.tick(now, 0, |other| Some(if other == id { late } else { now - heard + late }));
+    }
+    assert_eq!(world.view(0), [(0, 1)]);
+}

@@ -242,6 +242,12 @@ impl Bus {
         }
     }
 
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &BusConfig {
+        &self.inner().config
+    }
+
     /// How long ago the last frame of `node` came, on any stream; `None` where none came in the last ten minutes.
     ///
     /// Every frame is a sign that its node lived a moment ago, whatever channels it names; also those of this node,

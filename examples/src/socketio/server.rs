@@ -1,0 +1,128 @@
+//! One node: its HTTP routes and its namespaces, and how it stops.
+
+use std::{future::IntoFuture, io, sync::Arc, time::Duration};
+
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get, serve::ListenerExt};
+use scaleout::{Bus, Error};
+use scaleout_socketioxide::{AdapterConfig, ScaleoutAdapter, ScaleoutCtr};
+use serde_json::Value;
+use socketioxide::{SocketIo, handler::ConnectHandler as _};
+use tokio::{net::TcpListener, sync::watch, time::timeout};
+
+use crate::{
+    health,
+    socketio::{Delivery, MAX_MESSAGE_BYTES, admin, rooms},
+};
+
+/// What clients and open requests get to end by themselves when the node stops.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+/// What the goodbye to the other nodes gets, and what the bus gets to send what still waits.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Packets that wait for a client to read them, after which the next is dropped. The default, 128, is less than a few
+/// lively rooms say at once.
+const MAX_UNREAD_PACKETS: usize = 2_048;
+
+/// What a node is told beside its bus.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// When the sockets of the node itself get what is emitted there.
+    pub delivery: Delivery,
+    /// How long it waits for the answers of other nodes.
+    pub request_timeout: Duration,
+    /// What opens `/admin`; `None`: nothing does.
+    pub admin_token: Option<String>,
+}
+
+/// What all HTTP requests of a node share.
+#[derive(Debug)]
+struct Node {
+    bus: Bus,
+    ctr: ScaleoutCtr,
+    /// Becomes true once.
+    stopping: watch::Sender<bool>,
+}
+
+/// Serves a node until `stop` resolves; then disconnects its clients, who reconnect elsewhere, and closes its bus.
+///
+/// # Errors
+/// When the listener fails. The bus is closed all the same.
+pub async fn serve(
+    listener: TcpListener,
+    bus: Bus,
+    settings: Settings,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let ctr = adapters(&bus, &settings).map_err(io::Error::other)?;
+    let (layer, io) = SocketIo::builder()
+        .max_payload(MAX_MESSAGE_BYTES.into())
+        .ws_max_message_size(MAX_MESSAGE_BYTES as usize)
+        .max_buffer_size(MAX_UNREAD_PACKETS)
+        .with_state(admin::Token(settings.admin_token))
+        .with_adapter::<ScaleoutAdapter<_>>(ctr.clone())
+        .build_layer();
+    io.ns("/", rooms::connected.with(rooms::check)).await;
+    io.ns("/admin", admin::connected.with(admin::check)).await;
+
+    let stopping = watch::Sender::new(false);
+    let node = Arc::new(Node { bus: bus.clone(), ctr: ctr.clone(), stopping: stopping.clone() });
+    let router = Router::new().route("/health", get(health)).with_state(node).layer(layer);
+    let listener = listener.tap_io(|connection| {
+        // Packets are small and single; waiting to fill a segment would only delay them.
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "nodelay not set");
+        }
+    });
+    let stopper = stopping.clone();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+        stop.await;
+        stopper.send_replace(true);
+    });
+    let serving = async {
+        let served = tokio::select! {
+            served = serving.into_future() => served,
+            () = overdue(stopping.subscribe()) => Ok(()),
+        };
+        stopping.send_replace(true);
+        served
+    };
+    let disconnecting = async {
+        stopped(stopping.subscribe()).await;
+        if timeout(STOP_GRACE, io.close()).await.is_err() {
+            tracing::warn!(node = %bus.node(), "clients did not take their leave");
+        }
+    };
+    let (served, ()) = tokio::join!(serving, disconnecting);
+    ctr.close(CLOSE_DEADLINE).await;
+    let report = bus.close(CLOSE_DEADLINE).await;
+    tracing::info!(node = %bus.node(), unsent = report.unsent, unconfirmed = report.unconfirmed, "node closed");
+    served
+}
+
+/// What makes the adapters of the namespaces reach the sockets of all nodes.
+fn adapters(bus: &Bus, settings: &Settings) -> Result<ScaleoutCtr, Error> {
+    let config = AdapterConfig::default()
+        .with_delivery(settings.delivery.into())
+        .with_request_timeout(settings.request_timeout);
+    ScaleoutCtr::with_config(bus, config)
+}
+
+/// Resolves when requests are still open a while after the stop.
+async fn overdue(stopping: watch::Receiver<bool>) {
+    stopped(stopping).await;
+    tokio::time::sleep(STOP_GRACE).await;
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // The sender lives in `serve`, so this only ends by the value.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+async fn health(State(node): State<Arc<Node>>) -> (StatusCode, Json<Value>) {
+    let health = node.bus.health();
+    let ready = health.ready && !*node.stopping.borrow();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut told = health::told(&health, ready);
+    told["members"] = node.ctr.cluster().members().len().into();
+    (status, Json(told))
+}

@@ -1,0 +1,82 @@
+// What clients see of it when a node or the store fails; needs who started the nodes.
+
+import assert from "node:assert/strict";
+
+import { Client, FOR_EVER_MS, room, until } from "./client.mjs";
+import { runner } from "./runner.mjs";
+
+/** Its clients reconnect elsewhere, and the others are told at once that it is gone. */
+export async function a_node_stops({ a, b }) {
+  const garden = room("garden");
+  const ada = await Client.join(a, "Ada", garden, { reconnection: true, reconnectionDelay: 10 });
+  const grace = await Client.join(b, "Grace", garden);
+  await ada.say(garden, "one");
+  for (const client of [ada, grace]) await client.hears("one");
+  ada.socket.io.uri = b;
+  await runner.terminate("a");
+  assert.equal(await ada.expect("(disconnect)"), "transport close");
+  await ada.greeted();
+  await ada.ask("join", garden);
+  await grace.say(garden, "two");
+  for (const client of [ada, grace]) await client.hears("two");
+  assert.deepEqual((await grace.ask("who", garden)).sockets.length, 2);
+}
+
+/** Nobody waits for the dead longer than their lease, whatever deadline was given. */
+export async function a_node_is_killed({ a, b }) {
+  const garden = room("garden");
+  const ada = await Client.join(a, "Ada", garden);
+  const bob = await Client.join(a, "Bob", garden);
+  const tom = await Client.join(b, "Tom", garden);
+  const grace = await Client.join(b, "Grace", garden, { reconnection: true, reconnectionDelay: 10 });
+
+  // Questions are with the clients of both nodes, and one has answered, when it dies.
+  const asked = ada.ask("ask", { room: garden, question: "still there?", wait_ms: FOR_EVER_MS });
+  await bob.answer("question", "yes");
+  await tom.answer("question", "me, too");
+  await grace.expect("question");
+  await runner.freeze("b");
+  // It is a member still, and asked.
+  const fetched = ada.ask("who", garden);
+  grace.socket.io.uri = a;
+  await runner.kill("b");
+  assert.equal(await tom.expect("(disconnect)"), "transport close");
+
+  const { answers } = await asked;
+  const known = [bob.id, tom.id];
+  assert.ok(answers.length > 0 && answers.every(({ id }) => known.includes(id)), JSON.stringify(answers));
+  const { sockets } = await fetched;
+  assert.deepEqual(sockets.map(({ server }) => server), [ada.server, ada.server]);
+
+  // Her client has gone elsewhere by itself.
+  assert.equal(await grace.expect("(disconnect)"), "transport close");
+  await grace.greeted();
+  assert.equal(grace.server, ada.server);
+  await grace.ask("join", garden);
+  await grace.say(garden, "here I am");
+  for (const client of [ada, bob, grace]) await client.hears("here I am");
+  assert.equal((await ada.ask("who", garden)).sockets.length, 3);
+}
+
+/** Who is on the same node hears everything at once; the others when the store is back, once and in order. */
+export async function the_store_is_away({ a, b }) {
+  const garden = room("garden");
+  const ada = await Client.join(a, "Ada", garden);
+  const bob = await Client.join(a, "Bob", garden);
+  const grace = await Client.join(b, "Grace", garden);
+  await ada.say(garden, "before");
+  for (const client of [ada, bob, grace]) await client.hears("before");
+
+  await runner.stopStore();
+  const texts = Array.from({ length: 20 }, (_, number) => `meanwhile ${number}`);
+  for (const text of texts) {
+    assert.deepEqual(await ada.ask("say", { room: garden, text }), { delivered: "later" });
+    for (const client of [ada, bob]) await client.hears(text);
+  }
+  await runner.startStore();
+  for (const text of texts) await grace.hears(text);
+  const back = () => ada.ask("say", { room: room("nobody"), text: "back?" });
+  await until(back, ({ delivered }) => delivered === "everywhere", "the store is back");
+  await ada.say(garden, "after");
+  for (const client of [ada, bob, grace]) await client.hears("after");
+}
