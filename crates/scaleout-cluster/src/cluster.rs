@@ -173,6 +173,12 @@ impl Cluster {
         drop(ready.wait_for(|ready| *ready).await);
     }
 
+    /// Whether [`ready`](Self::ready) would return at once.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        *self.inner().ready.borrow()
+    }
+
     /// The bus.
     #[must_use]
     pub fn bus(&self) -> &Bus {

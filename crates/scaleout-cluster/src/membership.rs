@@ -38,6 +38,8 @@ pub(crate) enum Effect {
     Gone(NodeId, Departure),
     /// A member told which of its groups' versions it has.
     PresenceVersion { node: NodeId, incarnation: u64, version: u64 },
+    /// A member is known from a list, which has the version that it told last: it may have a later one by now.
+    PresenceUnknown(NodeId),
 }
 
 /// The members of a cluster, as one node sees them.
@@ -323,6 +325,7 @@ impl Membership {
             let known = self.members.get(&node).is_some_and(|m| m.member.incarnation() >= state.incarnation);
             if node != self.me && !gone && !known {
                 self.insert(now, node, state, false);
+                self.effects.push(Effect::PresenceUnknown(node));
             }
         }
         // A list that was on its way before the hello came does not have those that came between.
