@@ -71,6 +71,8 @@ pub(crate) struct Inner {
     pub(crate) ready: watch::Sender<bool>,
     /// Tells the task that lets time pass that something is due earlier.
     pub(crate) pulse: Notify,
+    /// Whether a message of this node came back on the channel of all since the last tick.
+    pub(crate) heard_itself: AtomicBool,
     membership: Mutex<Membership>,
     running: Arc<Semaphore>,
     started: Instant,
@@ -131,6 +133,7 @@ impl Cluster {
             members: watch::Sender::new(Arc::default()),
             ready: watch::Sender::new(false),
             pulse: Notify::new(),
+            heard_itself: AtomicBool::new(false),
             started: Instant::now(),
             next_id: AtomicU64::new(1),
             closed: AtomicBool::new(false),
@@ -168,6 +171,12 @@ impl Cluster {
         let mut ready = self.inner().ready.subscribe();
         // The sender lives as long as this handle.
         drop(ready.wait_for(|ready| *ready).await);
+    }
+
+    /// Whether [`ready`](Self::ready) would return at once.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        *self.inner().ready.borrow()
     }
 
     /// The bus.
@@ -506,7 +515,7 @@ impl Inner {
 
     /// Notes the life that this node is in, for whoever joins after it.
     pub(crate) fn note_incarnation(&self, incarnation: u64) {
-        NEXT_INCARNATION.fetch_max(incarnation + 1, Ordering::Relaxed);
+        NEXT_INCARNATION.fetch_max(incarnation.saturating_add(1), Ordering::Relaxed);
     }
 
     /// Ends everything; the goodbye, if it was not said.

@@ -1,6 +1,6 @@
 //! The tasks of a node of a cluster: one takes what comes, one lets time pass.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, MutexGuard, atomic::Ordering};
 
 use hashbrown::HashMap;
 use scaleout_core::{Message, NodeId, Received, Subscription};
@@ -56,6 +56,9 @@ pub(crate) async fn pass_time(inner: Arc<Inner>) {
     loop {
         let next = {
             let mut membership = inner.membership();
+            if inner.heard_itself.swap(false, Ordering::Relaxed) {
+                membership.hear_itself();
+            }
             let heard_ago = |node| inner.bus.heard_ago(node);
             membership.tick(inner.now(), inner.presence.version(), heard_ago);
             let next = membership.next_tick();
@@ -74,8 +77,12 @@ impl Inner {
     #[inline]
     fn take(self: &Arc<Self>, inboxes: &mut Inboxes, message: Message) {
         let (from, is_mine) = (message.node(), message.node() == self.bus.node());
-        if is_mine && wire::is_for_others(message.payload()) {
-            return;
+        if is_mine {
+            // All of it is on one stream.
+            self.heard_itself.store(true, Ordering::Relaxed);
+            if wire::is_for_others(message.payload()) {
+                return;
+            }
         }
         let read = match wire::read(message.payload().clone()) {
             Ok(read) => read,
@@ -153,6 +160,7 @@ impl Inner {
                     self.requests.gone(node, how);
                     self.presence.gone(node);
                 }
+                Effect::PresenceUnknown(node) => self.presence.unknown(node),
                 Effect::PresenceVersion { node, incarnation, version } => {
                     self.presence.beat(node, incarnation, version);
                 }

@@ -6,6 +6,7 @@
 mod stores;
 
 mod members;
+mod presence;
 mod requests;
 
 use std::time::Duration;
