@@ -16,7 +16,7 @@ use servicebus_emulator::Emulator;
 use sqlserver_testserver::TestServer;
 
 /// What any store must be able to carry.
-const CORE: [&str; 8] = [
+const CORE: [&str; 9] = [
     "in_a_room",
     "broadcast",
     "except_a_room",
@@ -25,6 +25,7 @@ const CORE: [&str; 8] = [
     "who_is_there",
     "sockets_of_another_node",
     "in_order",
+    "an_emitter",
 ];
 
 /// No deadline for the answers of other nodes that a test could wait for.
@@ -33,7 +34,7 @@ const PATIENT: [&str; 2] = ["--request-seconds", "3600"];
 /// The scripts, or the end of a test that cannot run without them.
 macro_rules! scripts {
     () => {
-        match socketio::scripts(concat!(module_path!(), " at line ", line!())) {
+        match socketio::scripts(std::thread::current().name().unwrap_or("a test")) {
             Some(scripts) => scripts,
             None => return,
         }
@@ -93,6 +94,18 @@ async fn a_client_goes_on_at_the_other_node() {
 async fn nobody_waits_longer_for_a_killed_node_than_its_lease() {
     needs_redis!();
     over_redis(&scripts!(), &["a_node_is_killed"], &PATIENT).await;
+}
+
+#[tokio::test]
+async fn a_frozen_node_is_told_as_missing_and_catches_up() {
+    needs_redis!();
+    over_redis(&scripts!(), &["a_node_is_frozen"], &["--request-seconds", "1"]).await;
+}
+
+#[tokio::test]
+async fn a_process_without_sockets_reaches_both_nodes() {
+    needs_redis!();
+    over_redis(&scripts!(), &["an_emitter"], &[]).await;
 }
 
 #[tokio::test]

@@ -218,6 +218,10 @@ export async function who_is_there({ a, b }) {
   const all = (await admin.ask("rooms")).rooms;
   assert.ok(all.includes(garden) && all.includes(pond), `${all}`);
 
+  const { nodes, complete } = await admin.ask("nodes");
+  const counts = nodes.map(({ sockets }) => sockets);
+  assert.ok(complete && counts.length === 2 && Math.min(...counts) >= 2, `${counts}`);
+
   await bob.ask("leave", garden);
   grace.close();
   const left = await until(() => ada.ask("who", garden), ({ sockets }) => sockets.length === 1, "Grace is gone");

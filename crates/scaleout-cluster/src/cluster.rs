@@ -173,6 +173,12 @@ impl Cluster {
         drop(ready.wait_for(|ready| *ready).await);
     }
 
+    /// Whether [`ready`](Self::ready) would return at once.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        *self.inner().ready.borrow()
+    }
+
     /// The bus.
     #[must_use]
     pub fn bus(&self) -> &Bus {
@@ -509,7 +515,7 @@ impl Inner {
 
     /// Notes the life that this node is in, for whoever joins after it.
     pub(crate) fn note_incarnation(&self, incarnation: u64) {
-        NEXT_INCARNATION.fetch_max(incarnation + 1, Ordering::Relaxed);
+        NEXT_INCARNATION.fetch_max(incarnation.saturating_add(1), Ordering::Relaxed);
     }
 
     /// Ends everything; the goodbye, if it was not said.

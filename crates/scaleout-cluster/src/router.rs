@@ -160,6 +160,7 @@ impl Inner {
                     self.requests.gone(node, how);
                     self.presence.gone(node);
                 }
+                Effect::PresenceUnknown(node) => self.presence.unknown(node),
                 Effect::PresenceVersion { node, incarnation, version } => {
                     self.presence.beat(node, incarnation, version);
                 }

@@ -11,7 +11,11 @@ use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 use crate::{
     health,
-    socketio::{Delivery, MAX_MESSAGE_BYTES, admin, rooms},
+    socketio::{
+        Delivery, MAX_MESSAGE_BYTES,
+        admin::{self, Admin},
+        rooms,
+    },
 };
 
 /// What clients and open requests get to end by themselves when the node stops.
@@ -58,11 +62,13 @@ pub async fn serve(
         .max_payload(MAX_MESSAGE_BYTES.into())
         .ws_max_message_size(MAX_MESSAGE_BYTES as usize)
         .max_buffer_size(MAX_UNREAD_PACKETS)
-        .with_state(admin::Token(settings.admin_token))
+        .with_state(Admin { token: settings.admin_token, ctr: ctr.clone() })
         .with_adapter::<ScaleoutAdapter<_>>(ctr.clone())
         .build_layer();
     io.ns("/", rooms::connected.with(rooms::check)).await;
     io.ns("/admin", admin::connected.with(admin::check)).await;
+
+    let _counting = admin::count_sockets(&ctr, io.clone());
 
     let stopping = watch::Sender::new(false);
     let node = Arc::new(Node { bus: bus.clone(), ctr: ctr.clone(), stopping: stopping.clone() });

@@ -190,6 +190,11 @@ impl Presence {
         self.update(|state| state.beat(node, incarnation, version));
     }
 
+    /// `node` may have published more than the version that was told of it.
+    pub(crate) fn unknown(&self, node: NodeId) {
+        self.update(|state| state.unknown(node));
+    }
+
     /// `node`, another one, left or expired.
     pub(crate) fn gone(&self, node: NodeId) {
         self.update(|state| state.gone(node));
