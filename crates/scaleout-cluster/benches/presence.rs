@@ -79,12 +79,12 @@ fn measure(count: usize, group_size: usize, value_bytes: usize) {
         }
     });
     let seen = began.elapsed();
-    store.streams().for_each(|stream| store.trim(stream, 1));
     runtime.block_on(async {
         while nodes.iter().any(|node| node.bus().usage().ring_bytes > KEPT_BYTES) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
+    store.streams().for_each(|stream| store.trim(stream, 1));
 
     let each = |before: usize, after: usize| after.saturating_sub(before).div_ceil(count * NODES);
     let cost = (each(allocated, ALLOCATED.current_usage()), each(resident, resident_bytes()));
@@ -106,6 +106,7 @@ fn join(runtime: &Runtime, store: &MemoryStore) -> Vec<Cluster> {
             let config = BusConfig::default().with_max_ring_age(RING_AGE).with_max_tail_bytes(KEPT_BYTES);
             let bus = Bus::builder(store.backplane()).config(config).connect().await.expect("memory opens");
             let node = Cluster::join(&bus, ClusterConfig::default()).await.expect("the settings are good");
+            node.presence().ready().await;
             nodes.push(node);
         }
         nodes
