@@ -459,7 +459,7 @@ impl Inner {
         if self.is_closed() {
             return Err(RequestError::Closed);
         }
-        let pending = Arc::new(self.pending(target)?);
+        let pending = Arc::new(self.pending(target, subject != presence::SUBJECT)?);
         if !self.requests.add(&pending, limit) {
             return Err(RequestError::TooMany { limit });
         }
@@ -499,11 +499,11 @@ impl Inner {
     }
 
     /// Who is asked.
-    fn pending(&self, target: Target) -> Result<Pending, RequestError> {
+    fn pending(&self, target: Target, counts: bool) -> Result<Pending, RequestError> {
         let (me, ready, max_unread) = (self.bus.node(), *self.ready.borrow(), self.config.max_unread_parts);
         let members = Arc::clone(&self.members.borrow());
         let pending = |nodes: &mut dyn Iterator<Item = NodeId>, joining| {
-            Pending::new(self.next_id(), nodes, joining, max_unread)
+            Pending::new(self.next_id(), nodes, joining, max_unread, counts)
         };
         let others = members.iter().map(|member| member.node()).filter(|node| *node != me);
         match target {
