@@ -78,7 +78,7 @@ class Tally {
     const latencies = Float64Array.from(this.latencies).sort();
     const at = (part) => latencies[Math.min(Math.floor(latencies.length * part), latencies.length - 1)] ?? 0;
     const { received, duplicates, reordered, last } = this;
-    return { received, duplicates, reordered, last, cpu: used, p50: at(0.5), p99: at(0.99), max: at(1) };
+    return { received, duplicates, gaps: 0, reordered, last, cpu: used, p50: at(0.5), p99: at(0.99), max: at(1) };
   }
 }
 

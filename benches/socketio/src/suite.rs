@@ -56,7 +56,7 @@ pub async fn run(mut options: RunOptions) -> anyhow::Result<()> {
     let with_js = cases.iter().any(|case| case.which == Which::SocketioNode);
     let mut out = options.out.as_deref().map(File::create).transpose()?;
     let load_before = load_average();
-    let ground = Ground::new(options.runtime, with_js).await?;
+    let ground = Ground::new(options.runtime, !options.defaults, with_js).await?;
     let mut runs = Vec::new();
     // Round by round, so that what else the machine does meets every side.
     for round in 0..options.repeat {
@@ -119,8 +119,10 @@ fn refuse_unsound(runs: &[Run]) -> anyhow::Result<()> {
         let name = &run.name;
         match &run.result {
             Outcome::Pair(pair) if pair.per_second.is_none() => {
-                let Pair { lost, duplicates, errors, .. } = pair;
-                told.push(format!("{name}: {lost} lost, {duplicates} twice, {errors} errors"));
+                let Pair { lost, gaps, duplicates, errors, .. } = pair;
+                told.push(format!(
+                    "{name}: {lost} lost, {gaps} gaps told, {duplicates} twice, {errors} errors"
+                ));
             }
             Outcome::Restart(restart) => {
                 let lost = restart.lost();
