@@ -4,7 +4,7 @@ use std::{future::IntoFuture, io, sync::Arc, time::Duration};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get, serve::ListenerExt};
 use scaleout::{Bus, Error};
-use scaleout_socketioxide::{AdapterConfig, ScaleoutAdapter, ScaleoutCtr};
+use scaleout_socketioxide::{AdapterConfig, Confirm, ScaleoutAdapter, ScaleoutCtr};
 use serde_json::Value;
 use socketioxide::{SocketIo, handler::ConnectHandler as _};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
@@ -34,6 +34,8 @@ pub struct Settings {
     pub delivery: Delivery,
     /// How long it waits for the answers of other nodes.
     pub request_timeout: Duration,
+    /// How long it waits for the store to confirm what is emitted.
+    pub confirm_within: Duration,
     /// What opens `/admin`; `None`: nothing does.
     pub admin_token: Option<String>,
 }
@@ -109,6 +111,7 @@ pub async fn serve(
 fn adapters(bus: &Bus, settings: &Settings) -> Result<ScaleoutCtr, Error> {
     let config = AdapterConfig::default()
         .with_delivery(settings.delivery.into())
+        .with_confirm(Confirm::Stored { within: settings.confirm_within })
         .with_request_timeout(settings.request_timeout);
     ScaleoutCtr::with_config(bus, config)
 }
