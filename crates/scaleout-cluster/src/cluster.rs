@@ -450,17 +450,20 @@ impl Inner {
         target: Target,
         deadline: Duration,
     ) -> Result<Replies, RequestError> {
-        if self.is_closed() {
-            return Err(RequestError::Closed);
-        }
         if !is_subject(subject) {
             return Err(RequestError::InvalidSubject);
         }
-        let (pending, limit) = (self.pending(target)?, self.config.max_pending_requests);
-        let pending = Arc::new(pending);
+        let limit = self.config.max_pending_requests;
+        // Whoever goes between the question who is there and the place among the requests would be waited for in vain.
+        let members_stay = self.membership();
+        if self.is_closed() {
+            return Err(RequestError::Closed);
+        }
+        let pending = Arc::new(self.pending(target)?);
         if !self.requests.add(&pending, limit) {
             return Err(RequestError::TooMany { limit });
         }
+        drop(members_stay);
         self.counters.requested.add(1);
         let sent = pending.is_open().then(|| {
             let message = wire::request(target, pending.id(), deadline, subject, payload);
@@ -520,15 +523,17 @@ impl Inner {
 
     /// Ends everything; the goodbye, if it was not said.
     pub(crate) fn leave(&self) -> Option<Publish> {
+        // Nothing of this life is said behind the goodbye, and nobody shown.
+        let membership = self.membership();
         if self.closed.swap(true, Ordering::AcqRel) {
             return None;
         }
-        let incarnation = self.membership().incarnation();
-        let goodbye = self.bus.publish_control(&*self.channel, wire::goodbye(incarnation));
+        let goodbye = self.bus.publish_control(&*self.channel, wire::goodbye(membership.incarnation()));
         self.requests.close();
         self.presence.close();
         self.members.send_replace(Arc::new(Members::closed()));
         self.ready.send_replace(true);
+        drop(membership);
         let place = (self.bus.node(), self.config.name.clone());
         JOINED.lock().unwrap_or_else(PoisonError::into_inner).remove(&place);
         Some(goodbye)

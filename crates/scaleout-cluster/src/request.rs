@@ -173,9 +173,7 @@ impl Stream for Replies {
         }
         this.poll_sent(cx);
         let mut progress = this.pending.lock();
-        if let Some(reply) = progress.replies.pop_front() {
-            return Poll::Ready(Some(reply));
-        }
+        // Before the replies, or a node that never ends its answer would be read for ever.
         if !progress.is_done() && this.deadline.as_mut().poll(cx).is_ready() {
             match this.sent.is_some() {
                 true => {
@@ -185,6 +183,9 @@ impl Stream for Replies {
                 }
                 false => progress.give_up(|| Missing::Deadline),
             }
+        }
+        if let Some(reply) = progress.replies.pop_front() {
+            return Poll::Ready(Some(reply));
         }
         if !progress.is_done() {
             progress.waker = Some(cx.waker().clone());
@@ -394,7 +395,12 @@ impl Requests {
             Departure::Left => Missing::Left,
             Departure::Expired => Missing::Expired,
         };
-        self.each(|progress| progress.miss(node, why.clone()));
+        self.each(|progress| {
+            // Of one that came after the request nothing is awaited.
+            if progress.nodes.contains_key(&node) {
+                progress.miss(node, why.clone());
+            }
+        });
     }
 
     /// Notes that a request of this node came back.
