@@ -71,6 +71,7 @@ impl Ground {
 
     /// Leaves nothing to the runs that follow.
     pub async fn clear(&self) -> anyhow::Result<()> {
+        self.server.start().await?;
         self.server.command(&["FLUSHALL"]).await?;
         Ok(())
     }

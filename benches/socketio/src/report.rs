@@ -17,6 +17,11 @@ pub fn markdown(runs: &[Run]) -> String {
     let _ = latency(&mut text, &Row::all(runs));
     let _ = restarts(&mut text, runs);
     let _ = frozen(&mut text, runs);
+    for run in runs {
+        if let Outcome::Failed(why) = &run.result {
+            let _ = writeln!(text, "Failed: {}: {why}\n", run.name);
+        }
+    }
     text
 }
 
