@@ -141,9 +141,10 @@ impl Inner {
             (membership.take_effects(), membership.take_changed(), membership.is_ready());
         let incarnation = membership.incarnation();
         // Still under the lock, so that members are shown, and messages sent, in the order of what made them.
-        if let Some(members) = changed
-            && !self.is_closed()
-        {
+        if self.is_closed() {
+            return;
+        }
+        if let Some(members) = changed {
             self.members.send_replace(Arc::new(members));
         }
         for effect in effects {

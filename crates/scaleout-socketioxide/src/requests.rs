@@ -35,19 +35,19 @@ impl Shared {
         path: &str,
         options: &BroadcastOptions,
     ) -> Result<Fetched, ScaleoutError> {
-        let route = self.route_to_ask(path, options)?;
-        let mut sockets = match route.here {
-            true => self.registry.get(path).map(|namespace| namespace.fetch(options)).unwrap_or_default(),
-            false => Vec::new(),
+        let here = || self.registry.get(path).map(|namespace| namespace.fetch(options)).unwrap_or_default();
+        let Some(target) = self.route_to_ask(path, options)?.there else {
+            return Ok(Fetched { sockets: here(), complete: true, missing: Vec::new() });
         };
-        let Some(target) = route.there else {
-            return Ok(Fetched { sockets, complete: true, missing: Vec::new() });
-        };
-        let (answers, missing) = self.ask(Kind::Fetch, path, options, target, answer::read_sockets).await?;
-        let members = self.cluster.members();
+        let Answers { answers, missing, is_here_missing } =
+            self.ask(Kind::Fetch, path, options, target, answer::read_sockets).await?;
+        let mut sockets = if is_here_missing { here() } else { Vec::new() };
+        let (members, me) = (self.cluster.members(), self.cluster.node());
         let ns = Str::copy_from_slice(path);
         for (node, (server_id, sids)) in answers {
-            self.servers.learn(server_id, node, &members);
+            if node != me {
+                self.servers.learn(server_id, node, &members);
+            }
             let found = sids.into_iter().map(|id| RemoteSocketData { id, server_id, ns: ns.clone() });
             sockets.extend(found);
         }
@@ -60,16 +60,15 @@ impl Shared {
         path: &str,
         options: &BroadcastOptions,
     ) -> Result<Vec<Room>, ScaleoutError> {
-        let route = self.route_to_ask(path, options)?;
-        let mut rooms = match route.here {
-            true => self.registry.get(path).map(|namespace| namespace.rooms(options)).unwrap_or_default(),
-            false => HashSet::new(),
+        let here = || self.registry.get(path).map(|namespace| namespace.rooms(options)).unwrap_or_default();
+        let Some(target) = self.route_to_ask(path, options)?.there else {
+            return Ok(here().into_iter().collect());
         };
-        if let Some(target) = route.there {
-            let (answers, missing) = self.ask(Kind::Rooms, path, options, target, answer::read_rooms).await?;
-            self.check_complete(missing)?;
-            rooms.extend(answers.into_iter().flat_map(|(_, rooms)| rooms));
-        }
+        let Answers { answers, missing, is_here_missing } =
+            self.ask(Kind::Rooms, path, options, target, answer::read_rooms).await?;
+        self.check_complete(missing)?;
+        let mut rooms = if is_here_missing { here() } else { HashSet::new() };
+        rooms.extend(answers.into_iter().flat_map(|(_, rooms)| rooms));
         Ok(rooms.into_iter().collect())
     }
 
@@ -93,7 +92,7 @@ impl Shared {
         options: &BroadcastOptions,
         target: Target,
         read: impl Fn(Bytes) -> Result<T, DecodeError>,
-    ) -> Result<(Vec<(NodeId, T)>, Vec<(NodeId, Missing)>), ScaleoutError> {
+    ) -> Result<Answers<T>, ScaleoutError> {
         let operation = op::select(kind, path, options);
         self.counts.published.add();
         let timeout = self.config.request_timeout;
@@ -112,15 +111,29 @@ impl Shared {
                 }
             }
         }
-        missing.retain(|(_, why)| !why.is_gone());
+        let me = self.cluster.node();
+        let is_here_missing = missing.iter().any(|(node, _)| *node == me);
+        if is_here_missing {
+            // This node is asked once more, without the backplane.
+            answers.retain(|(node, _)| *node != me);
+        }
+        missing.retain(|(node, why)| *node != me && !why.is_gone());
         if !missing.is_empty() {
             self.counts.partial_answers.add();
         }
         if let (Some(server), true, true) = (options.server_id, answers.is_empty(), missing.is_empty()) {
             return Err(ScaleoutError::NoSuchServer(server));
         }
-        Ok((answers, missing))
+        Ok(Answers { answers, missing, is_here_missing })
     }
+}
+
+struct Answers<T> {
+    answers: Vec<(NodeId, T)>,
+    /// Members whose answer is not there, or not whole; never this node.
+    missing: Vec<(NodeId, Missing)>,
+    /// Whether this node was asked, and its answer did not come back.
+    is_here_missing: bool,
 }
 
 /// A node that is gone is the server that was meant.

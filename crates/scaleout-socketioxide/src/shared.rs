@@ -79,27 +79,39 @@ impl Shared {
         })
     }
 
-    /// Where an operation on the sockets of `path` that changes something is to be done.
+    /// Where an operation that changes something on the sockets of `path` is to be done.
     pub(crate) fn route(&self, path: &str, options: &BroadcastOptions) -> Result<Route, ScaleoutError> {
-        let route = self.route_to_ask(path, options)?;
-        Ok(match (self.config.delivery, route.here, route.there) {
-            (Delivery::Ordered, true, Some(_)) => Route { here: false, there: Some(Target::All) },
-            _ => route,
+        self.route_or(path, options, || match self.config.delivery {
+            Delivery::LocalFirst => Route { here: true, there: Some(Target::Others) },
+            Delivery::Ordered => Route { here: false, there: Some(Target::All) },
         })
     }
 
-    /// As [`route`](Self::route), for an operation that only looks: it needs no order.
+    /// As [`route`](Self::route), for an operation that only looks.
+    ///
+    /// This node is asked by way of the backplane, too: an operation of another node that the store had before has then
+    /// been done on all of them.
     pub(crate) fn route_to_ask(
         &self,
         path: &str,
         options: &BroadcastOptions,
     ) -> Result<Route, ScaleoutError> {
+        self.route_or(path, options, || {
+            let is_alone = self.cluster.is_ready() && self.cluster.members().len() <= 1;
+            Route { here: is_alone, there: (!is_alone).then_some(Target::All) }
+        })
+    }
+
+    fn route_or(
+        &self,
+        path: &str,
+        options: &BroadcastOptions,
+        everywhere: impl FnOnce() -> Route,
+    ) -> Result<Route, ScaleoutError> {
         if options.has_flag(BroadcastFlags::Local) {
             return Ok(Route { here: true, there: None });
         }
-        let Some(server) = options.server_id else {
-            return Ok(Route { here: true, there: Some(Target::Others) });
-        };
+        let Some(server) = options.server_id else { return Ok(everywhere()) };
         if self.registry.get(path).is_some_and(|namespace| namespace.serves(server)) {
             return Ok(Route { here: true, there: None });
         }

@@ -16,7 +16,7 @@ use std::{
 use scaleout_core::NodeId;
 use tokio::sync::Notify;
 
-pub(crate) use self::exchange::{register, run};
+pub(crate) use self::exchange::{SUBJECT, register, run};
 pub use self::{
     entry::{Entry, PresenceError, PresenceEvent},
     watch::PresenceWatch,

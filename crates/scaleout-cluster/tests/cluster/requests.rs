@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::{
     config, die, over_every_store,
-    stores::{PATIENCE, Store, soon},
+    stores::{Memory, PATIENCE, Store, soon},
     together,
 };
 
@@ -245,4 +245,28 @@ async fn where_streams_open_on_demand_the_first_request_is_answered() {
         assert_eq!(store.0.open_receptions(), 2 * 16 + 1, "a cluster is on one stream");
         new.close(PATIENCE).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_end_ends_at_the_deadline() {
+    let nodes = together(&Memory::start(1), 2).await;
+    let _endless = nodes[1].handle("endless", |incoming| {
+        let (_, mut responder) = incoming.into_parts();
+        tokio::spawn(async move {
+            loop {
+                responder.part(b"more");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+    });
+    let mut replies =
+        nodes[0].request("endless", b"", Target::Others, Duration::from_secs(1)).expect("somebody is there");
+    let mut parts = 0;
+    while replies.next().await.is_some() {
+        parts += 1;
+        assert!(parts < 150, "more than came before the deadline");
+        // Slower than they come, so that there always is one to read.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(matches!(replies.missing(), [(_, Missing::Deadline)]), "{:?}", replies.missing());
 }

@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use scaleout_cluster::Missing;
 use scaleout_socketioxide::ServerAnswers;
 
-use super::world::{Node, PATIENCE, Store, clients, nodes, soon, until};
+use super::world::{Node, PATIENCE, Store, nodes, soon, until};
 
 /// Everything that arrives of an event.
 fn listen(
@@ -109,21 +109,18 @@ pub(crate) async fn a_server_that_leaves_does_not_matter(store: &impl Store) {
 
 pub(crate) async fn events_and_packets_keep_their_order(store: &impl Store) {
     let nodes = nodes::<2>(store).await;
-    let [_first, mut second] = clients(&nodes).await;
-    let (sender, receiver) = mpsc::channel();
-    let io = nodes[1].io.clone();
-    let _handler = nodes[1].ctr.on_server_event("mark", move |event| {
-        // Where sockets of this node stand is told by what they got before.
-        let text: String = event.data().expect("text");
-        let there = io.clone();
-        let _ = sender.send(text.clone());
-        tokio::spawn(async move { there.local().emit("mark", &text).await.expect("it is here") });
+    let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
+    let there = nodes[1].ctr.clone();
+    let _handler = nodes[1].ctr.on_server_event("mark", move |_| {
+        let _ = sender.send(there.counters().received);
     });
-    for number in 0..20 {
-        let text = number.to_string();
-        nodes[0].io.emit("before", &text).await.expect("the store has it");
-        nodes[0].ctr.server_emit("mark", &text).await.expect("the store has it");
-        second.expect("before", &text).await;
-        assert_eq!(receiver.recv_timeout(PATIENCE).as_deref(), Ok(text.as_str()));
+    for _ in 0..20 {
+        let (emitted, marked) =
+            tokio::join!(nodes[0].io.emit("before", &()), nodes[0].ctr.server_emit("mark", &()));
+        emitted.expect("the store has it");
+        marked.expect("the store has it");
+    }
+    for number in 1..=20 {
+        assert_eq!(soon(received.recv()).await, Some(2 * number), "each after its packet");
     }
 }

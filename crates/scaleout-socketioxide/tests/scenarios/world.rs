@@ -51,8 +51,8 @@ pub(crate) struct Setup {
 
 impl Node {
     /// A node that knows the members that were there before it.
-    pub(crate) async fn start(store: &impl Store, setup: &Setup) -> Self {
-        let bus = store.bus().connect().await.expect("the store is there");
+    pub(crate) async fn start(bus: BusBuilder, setup: &Setup) -> Self {
+        let bus = bus.connect().await.expect("the store is there");
         let cluster_config = ClusterConfig::default()
             .with_name("socketio")
             .with_heartbeat_interval(Duration::from_millis(500))
@@ -111,7 +111,7 @@ pub(crate) async fn nodes<const N: usize>(store: &impl Store) -> [Node; N] {
 pub(crate) async fn nodes_with<const N: usize>(store: &impl Store, setup: &Setup) -> [Node; N] {
     let mut nodes = Vec::with_capacity(N);
     for _ in 0..N {
-        nodes.push(Node::start(store, setup).await);
+        nodes.push(Node::start(store.bus(), setup).await);
     }
     for node in &nodes {
         node.serve("/", async || ()).await;
