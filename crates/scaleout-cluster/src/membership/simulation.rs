@@ -416,7 +416,7 @@ impl World {
                         self.check_expiry(index, node);
                     }
                 }
-                Effect::PresenceVersion { .. } => {}
+                Effect::PresenceVersion { .. } | Effect::PresenceUnknown(_) => {}
             }
         }
     }
