@@ -76,7 +76,6 @@ pub(crate) struct Inner {
     membership: Mutex<Membership>,
     running: Arc<Semaphore>,
     started: Instant,
-    next_id: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -85,6 +84,9 @@ static JOINED: LazyLock<Mutex<HashSet<(NodeId, String)>>> = LazyLock::new(Mutex:
 
 /// The life that the next cluster begins with: greater than any before it, also of another one.
 static NEXT_INCARNATION: AtomicU64 = AtomicU64::new(1);
+
+/// The number of the next request: a bus that joins again still gets answers to those it made before.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Cluster {
     /// Joins a cluster in the background, and returns at once.
@@ -135,7 +137,6 @@ impl Cluster {
             pulse: Notify::new(),
             heard_itself: AtomicBool::new(false),
             started: Instant::now(),
-            next_id: AtomicU64::new(1),
             closed: AtomicBool::new(false),
         });
         presence::register(&inner);
@@ -421,7 +422,7 @@ impl Inner {
     }
 
     pub(crate) fn next_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
+        NEXT_ID.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

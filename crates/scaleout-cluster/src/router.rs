@@ -67,6 +67,7 @@ pub(crate) async fn pass_time(inner: Arc<Inner>) {
         };
         let wait = next.saturating_sub(inner.now());
         tokio::select! {
+            biased;
             () = sleep_until(Instant::now() + wait) => {}
             () = inner.pulse.notified() => {}
         }

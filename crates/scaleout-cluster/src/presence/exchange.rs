@@ -83,6 +83,7 @@ async fn pull(inner: &Arc<Inner>) {
     let mut pulls = FuturesUnordered::new();
     loop {
         tokio::select! {
+            biased;
             () = presence.shared.questions.notified() => {
                 pulls.extend(presence.step().state.questions().into_iter().map(|question| ask(inner, question)));
             }

@@ -270,3 +270,33 @@ async fn an_answer_without_end_ends_at_the_deadline() {
     }
     assert!(matches!(replies.missing(), [(_, Missing::Deadline)]), "{:?}", replies.missing());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_an_earlier_life_on_the_bus_answers_nothing_of_this_one() {
+    let nodes = together(&Memory::start(1), 2).await;
+    let (_held, mut held) = hold(&nodes[1], "late");
+    let ask = |asking: &Cluster| {
+        asking.request("late", b"", Target::Others, Duration::from_secs(5)).expect("somebody is there")
+    };
+    // Many, so that some had the same number if each life counted anew.
+    let take = async |held: &mut UnboundedReceiver<Incoming>| {
+        let mut all = Vec::new();
+        for _ in 0..20 {
+            all.push(soon("a request", held.recv()).await.expect("the handler is registered"));
+        }
+        all
+    };
+    let (bus, before) = (nodes[0].bus().clone(), (0..20).map(|_| ask(&nodes[0])).collect::<Vec<_>>());
+    let first = take(&mut held).await;
+    nodes[0].close(PATIENCE).await;
+    drop(before);
+    let again = soon("a node joins", Cluster::join(&bus, config())).await.expect("it has left before");
+    let replies: Vec<_> = (0..20).map(|_| ask(&again)).collect();
+    let second = take(&mut held).await;
+    first.into_iter().for_each(|incoming| incoming.into_parts().1.reply(b"first"));
+    second.into_iter().for_each(|incoming| incoming.into_parts().1.reply(b"second"));
+    for replies in replies {
+        let collected = soon("the answer", replies.collect()).await;
+        assert_eq!(collected.replies[0].payload, "second");
+    }
+}
