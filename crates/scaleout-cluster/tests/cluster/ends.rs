@@ -191,6 +191,40 @@ async fn deadlines_may_be_zero_and_endless() {
     nodes[1].close(Duration::ZERO).await;
 }
 
+/// Else whoever asks in an outage would take itself to be alone.
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_the_members_is_not_complete() {
+    let store = memory();
+    let bus = store.bus().await;
+    store.stop().await;
+    let cluster = Cluster::start(&bus, config()).unwrap();
+    for target in [Target::Others, Target::All] {
+        let replies = cluster.request("number", b"", target, Duration::from_secs(1)).unwrap();
+        let collected = soon("the end", replies.collect()).await;
+        assert!(!collected.complete && !collected.members_known, "{collected:?}");
+    }
+    store.start().await;
+    soon("it joins", cluster.ready()).await;
+    let replies = cluster.request("number", b"", Target::Others, PATIENCE).unwrap();
+    let collected = soon("the end", replies.collect()).await;
+    assert!(collected.complete && collected.members_known, "{collected:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_read_counts_no_longer() {
+    let store = memory();
+    let nodes = together(&store, 1).await;
+    let _echo = nodes[0].serve("echo", |_, payload| async move { Ok(payload) });
+    let one = config().with_max_pending_requests(1_usize);
+    let asking = soon("it joins", Cluster::join(&store.bus().await, one)).await.unwrap();
+    let mut kept = Vec::new();
+    for _ in 0..3 {
+        let mut replies = asking.request("echo", b"", Target::Node(nodes[0].node()), PATIENCE).unwrap();
+        while soon("a part", futures_util::StreamExt::next(&mut replies)).await.is_some() {}
+        kept.push(replies);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_too_large_for_the_store_is_told() {
     let capabilities = MemoryConfig::default().capabilities.with_max_payload_bytes(64 << 10);
