@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::FutureExt;
 use scaleout_cluster::{Cluster, Registration, Target};
-use scaleout_core::{Error, ErrorKind, Gap, StateWatch, StreamIndex};
+use scaleout_core::{Error, ErrorKind, Gap, StreamIndex, StreamState};
 use socketioxide_core::adapter::{
     BroadcastFlags, BroadcastOptions,
     errors::{BroadcastError, SocketError},
@@ -32,7 +32,6 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     pub(crate) counts: Counts,
     pub(crate) on_gap: RwLock<Option<GapHandler>>,
-    state: StateWatch,
     stream: StreamIndex,
     _handlers: [Registration; 2],
 }
@@ -65,7 +64,6 @@ impl Shared {
             ];
             let bus = cluster.bus();
             Self {
-                state: bus.state(),
                 stream: bus.stream_of(cluster.channel()),
                 config,
                 registry: Registry::default(),
@@ -140,14 +138,32 @@ impl Shared {
         match self.config.confirm {
             Confirm::Queued => Ok(()),
             Confirm::Stored { within } => {
-                if self.state.is_up(self.stream)
-                    && let Ok(outcome) = tokio::time::timeout(within, publish).await
-                {
+                let outcome = tokio::select! {
+                    biased;
+                    outcome = publish => Some(outcome),
+                    () = self.until_down() => None,
+                    () = tokio::time::sleep(within) => None,
+                };
+                if let Some(outcome) = outcome {
                     return self.outcome(outcome, here);
                 }
                 self.counts.queued.add();
                 Err(ScaleoutError::Queued)
             }
+        }
+    }
+
+    /// Waits until the stream is known to be away, so that nothing is confirmed for a while.
+    async fn until_down(&self) {
+        let mut states = self.cluster.bus().state();
+        while states.is_up(self.stream) {
+            if states.changed().await.is_none() {
+                break;
+            }
+        }
+        if matches!(states.current().get(self.stream.index()), Some(StreamState::Closed)) {
+            // The bus is closed, and says what became of all that it took.
+            std::future::pending().await
         }
     }
 
