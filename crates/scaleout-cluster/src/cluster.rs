@@ -294,6 +294,9 @@ impl Cluster {
     /// [`NoSuchNode`](RequestError::NoSuchNode), [`TooMany`](RequestError::TooMany),
     /// [`InvalidSubject`](RequestError::InvalidSubject), [`Closed`](RequestError::Closed). What fails later is told by
     /// [`Replies::missing`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with a timer; any will do, also another one than the bus's.
     pub fn request(
         &self,
         subject: &str,

@@ -163,7 +163,7 @@ impl Shared {
         }
         if matches!(states.current().get(self.stream.index()), Some(StreamState::Closed)) {
             // The bus is closed, and says what became of all that it took.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

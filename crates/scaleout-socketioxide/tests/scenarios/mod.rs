@@ -81,6 +81,7 @@ macro_rules! scenarios {
             ]
             troubles: [
                 an_emit_does_not_wait_for_a_store_that_goes,
+                what_is_told_of_an_emit_is_so,
                 a_store_that_restarts_within_a_burst_loses_nothing,
                 who_knows_no_members_yet_has_no_complete_answer,
                 a_packet_that_no_parser_here_takes_is_refused,

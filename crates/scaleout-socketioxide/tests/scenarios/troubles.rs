@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use scaleout_cluster::{Caster, Target};
-use scaleout_core::Bus;
+use scaleout_core::{Bus, BusConfig, ErrorKind};
 use scaleout_socketioxide::{
     AdapterConfig, BroadcastFlags, BroadcastOptions, Confirm, Delivery, ScaleoutCtr, ScaleoutError,
 };
 
-use super::world::{Node, Setup, Store, clients, nodes, nodes_with, soon, until};
+use super::world::{Node, PATIENCE, Setup, Store, clients, nodes, nodes_with, soon, until};
 
 pub(crate) async fn an_emit_does_not_wait_for_a_store_that_goes(store: &impl Store) {
     let config = AdapterConfig::default().with_confirm(Confirm::Stored { within: Duration::MAX });
@@ -20,6 +20,44 @@ pub(crate) async fn an_emit_does_not_wait_for_a_store_that_goes(store: &impl Sto
     first.expect("while", "away").await;
     store.set_away(false).await;
     second.expect("while", "away").await;
+}
+
+/// The others get what waits for the store, and never what is told to be done here alone.
+pub(crate) async fn what_is_told_of_an_emit_is_so(store: &impl Store) {
+    let few = BusConfig::default().with_max_queue_messages(20);
+    let first = Node::start(store.bus().config(few), &Setup::default()).await;
+    let second = Node::start(store.bus(), &Setup::default()).await;
+    for node in [&first, &second] {
+        node.serve("/", async || ()).await;
+        until("they know each other", || node.ctr.cluster().members().len() == 2).await;
+    }
+    let (mut here, mut there) = (first.client("/").await, second.client("/").await);
+    store.set_away(true).await;
+    let (mut waits, mut refused) = (Vec::new(), 0);
+    for number in 0..40 {
+        let text = number.to_string();
+        let error = soon(first.io.emit("n", &text)).await.expect_err("the store is away");
+        match ScaleoutError::of(&error) {
+            Some(ScaleoutError::Queued) => waits.push(text.clone()),
+            Some(ScaleoutError::LocalOnly(why)) if why.kind() == ErrorKind::QueueFull => refused += 1,
+            _ => panic!("{error:?}"),
+        }
+        here.expect("n", &text).await;
+    }
+    assert!(refused > 10 && !waits.is_empty(), "{refused} refused");
+    let counters = first.ctr.counters();
+    assert_eq!((counters.queued, counters.local_only), (waits.len() as u64, refused));
+    store.set_away(false).await;
+    for text in &waits {
+        there.expect("n", text).await;
+    }
+    first.bus.close(PATIENCE).await;
+    let error = soon(first.io.emit("last", "one")).await.expect_err("the bus is closed");
+    let Some(ScaleoutError::LocalOnly(why)) = ScaleoutError::of(&error) else { panic!("{error:?}") };
+    assert_eq!(why.kind(), ErrorKind::Closed);
+    here.expect("last", "one").await;
+    second.io.emit("to", "its own").await.expect("the store has it");
+    there.expect("to", "its own").await;
 }
 
 const BURST: usize = 3_000;
