@@ -3,9 +3,14 @@
 #[macro_use]
 mod scenarios;
 
-use scaleout_core::{Bus, BusBuilder, MemoryStore};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
-use self::scenarios::world::Store;
+use scaleout_core::{Bus, BusBuilder, MemoryConfig, MemoryStore};
+
+use self::scenarios::world::{Store, nodes, until};
 
 scenarios!(super::open);
 
@@ -30,4 +35,26 @@ impl Store for Memory {
     fn max_message_bytes(&self) -> usize {
         self.0.config().capabilities.max_payload_bytes
     }
+}
+
+/// What nobody can bring back is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gap_is_told_and_counted() {
+    let mut capabilities = MemoryConfig::default().capabilities;
+    capabilities.replay = false;
+    let store = Memory(MemoryStore::new(MemoryConfig::default().with_capabilities(capabilities)));
+    let nodes = nodes::<2>(&store).await;
+    let told = Arc::new(AtomicU64::new(0));
+    let gaps = Arc::clone(&told);
+    nodes[1].ctr.on_gap(move |_| {
+        gaps.fetch_add(1, Ordering::Relaxed);
+    });
+    let mut client = nodes[1].client("/").await;
+    nodes[0].io.emit("before", "it").await.expect("the store has it");
+    client.expect("before", "it").await;
+    store.0.cut_receivers();
+    until("it is told", || told.load(Ordering::Relaxed) > 0).await;
+    nodes[0].io.emit("after", "it").await.expect("the store has it");
+    client.expect("after", "it").await;
+    assert_eq!(nodes[1].ctr.counters().gaps, told.load(Ordering::Relaxed));
 }
