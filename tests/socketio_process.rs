@@ -48,9 +48,16 @@ async fn help_names_every_option() {
     let help = run(&["--help"]).await;
     let told = String::from_utf8(help.stdout).expect("it writes UTF-8");
     assert!(help.status.success());
-    for option in
-        ["--listen", "--backplane", "--app", "--delivery", "--request-seconds", "--admin-token", "--log"]
-    {
+    for option in [
+        "--listen",
+        "--backplane",
+        "--app",
+        "--delivery",
+        "--request-seconds",
+        "--confirm-seconds",
+        "--admin-token",
+        "--log",
+    ] {
         assert!(told.contains(option), "{option} in {told}");
     }
 }

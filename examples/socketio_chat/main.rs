@@ -36,6 +36,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let settings = Settings {
         delivery: options.delivery,
         request_timeout: Duration::from_secs(options.request_seconds),
+        confirm_within: Duration::from_secs(options.confirm_seconds),
         admin_token: options.admin_token,
     };
     let stopping = watch::Sender::new(false);

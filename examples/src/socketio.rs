@@ -25,7 +25,8 @@
 //!                  kicked   why
 //!
 //! /admin       auth {token}
-//! client → node    rooms                                 {"rooms":["…"]}
+//! client → node    nodes                                 {"nodes":[{node, sockets},…],"complete":…}
+//!                  rooms                                 {"rooms":["…"]}
 //!                  announce ["text",…]                   {"delivered":…}     to everybody
 //!                  move     {id, from?, to}              {"moved":true}      the room is told once the socket is in it
 //!                  kick     {id, why}                    {"kicked":true}

@@ -109,6 +109,11 @@ export class Client {
     this.#listener?.();
   }
 
+  /** How many events it has heard that were not looked at. */
+  get unread() {
+    return this.#heard.length;
+  }
+
   /** What comes next. */
   async next(wanted = "anything") {
     if (this.#heard.length === 0) {

@@ -8,18 +8,69 @@ import { runner } from "./runner.mjs";
 /** Its clients reconnect elsewhere, and the others are told at once that it is gone. */
 export async function a_node_stops({ a, b }) {
   const garden = room("garden");
-  const ada = await Client.join(a, "Ada", garden, { reconnection: true, reconnectionDelay: 10 });
+  const reconnecting = { reconnection: true, reconnectionDelay: 10 };
+  const ada = await Client.join(a, "Ada", garden, reconnecting);
+  const tom = await Client.join(a, "Tom", garden, { ...reconnecting, transports: ["polling"] });
   const grace = await Client.join(b, "Grace", garden);
   await ada.say(garden, "one");
-  for (const client of [ada, grace]) await client.hears("one");
-  ada.socket.io.uri = b;
+  for (const client of [ada, tom, grace]) await client.hears("one");
+  for (const client of [ada, tom]) client.socket.io.uri = b;
   await runner.terminate("a");
-  assert.equal(await ada.expect("(disconnect)"), "transport close");
-  await ada.greeted();
-  await ada.ask("join", garden);
+  for (const client of [ada, tom]) {
+    assert.match(await client.expect("(disconnect)"), /^transport (close|error)$/);
+    await client.greeted();
+    await client.ask("join", garden);
+  }
   await grace.say(garden, "two");
-  for (const client of [ada, grace]) await client.hears("two");
-  assert.deepEqual((await grace.ask("who", garden)).sockets.length, 2);
+  for (const client of [ada, tom, grace]) await client.hears("two");
+  assert.deepEqual((await grace.ask("who", garden)).sockets.length, 3);
+}
+
+/** For nodes that wait a second for answers: who asks is told that one is missing, and gets all of it later. */
+export async function a_node_is_frozen({ a, b }) {
+  const garden = room("garden");
+  const admin = await Client.connect(a, "admin", { namespace: "/admin", auth: { token: "hunter2" } });
+  const ada = await Client.join(a, "Ada", garden);
+  const bob = await Client.join(a, "Bob", garden);
+  const grace = await Client.join(b, "Grace", garden);
+  await runner.freeze("b");
+  const { error } = await ada.emit("who", garden);
+  assert.match(error, /did not answer/);
+  const { nodes, complete } = await admin.ask("nodes");
+  assert.deepEqual([nodes.length, complete], [1, false]);
+  const asked = ada.ask("ask", { room: garden, question: "tea?", wait_ms: 500 });
+  await bob.answer("question", "yes");
+  const { answers, silent } = await asked;
+  // On a slow machine, his answer may be late.
+  assert.deepEqual([...answers.map(({ id }) => id), ...silent], [bob.id]);
+  const texts = Array.from({ length: 20 }, (_, number) => `meanwhile ${number}`);
+  for (const text of texts) {
+    await ada.say(garden, text);
+    for (const client of [ada, bob]) await client.hears(text);
+  }
+
+  await runner.thaw("b");
+  assert.equal((await grace.expect("question")).question, "tea?");
+  for (const text of texts) await grace.hears(text);
+  const there = () => ada.emit("who", garden);
+  await until(there, ({ sockets }) => sockets?.length === 3, "all are found again");
+  await grace.say(garden, "back");
+  for (const client of [ada, bob, grace]) await client.hears("back");
+}
+
+/** What a process emits that has no sockets reaches those of both nodes. */
+export async function an_emitter({ a, b }) {
+  const garden = room("garden");
+  const ada = await Client.join(a, "Ada", garden);
+  const grace = await Client.join(b, "Grace", garden);
+  const tom = await Client.connect(b, "Tom");
+  for (const text of ["one", "two"]) {
+    await runner.emit(garden, text);
+    for (const client of [ada, grace]) {
+      assert.deepEqual(await client.expect("message"), { room: garden, user: "emitter", text });
+    }
+  }
+  for (const client of [ada, grace, tom]) await client.hasHeardAll(tom);
 }
 
 /** Nobody waits for the dead longer than their lease, whatever deadline was given. */
@@ -75,8 +126,30 @@ export async function the_store_is_away({ a, b }) {
   }
   await runner.startStore();
   for (const text of texts) await grace.hears(text);
+  await ada.ask("say", { room: garden, text: "after" });
+  for (const client of [ada, bob, grace]) await client.hears("after");
   const back = () => ada.ask("say", { room: room("nobody"), text: "back?" });
   await until(back, ({ delivered }) => delivered === "everywhere", "the store is back");
-  await ada.say(garden, "after");
-  for (const client of [ada, bob, grace]) await client.hears("after");
+}
+
+/** For nodes that deliver in the order of the store: nobody hears anything without it, and then all hear the same. */
+export async function ordered_without_a_store({ a, b }) {
+  const garden = room("garden");
+  const ada = await Client.join(a, "Ada", garden);
+  const grace = await Client.join(b, "Grace", garden);
+  await runner.stopStore();
+  for (const speaker of [ada, grace, ada, grace]) {
+    const said = await speaker.ask("say", { room: garden, text: `from ${speaker.user}` });
+    assert.deepEqual(said, { delivered: "later" });
+    // Had it been heard, that would have come before the answer.
+    for (const client of [ada, grace]) assert.equal(client.unread, 0);
+  }
+  await runner.startStore();
+  const heard = [];
+  for (let number = 0; number < 4; number += 1) {
+    heard.push((await ada.expect("message")).text);
+    await grace.hears(heard.at(-1));
+  }
+  assert.deepEqual(heard.toSorted(), ["from Ada", "from Ada", "from Grace", "from Grace"]);
+  for (const speaker of [ada, grace]) for (const client of [ada, grace]) await client.hasHeardAll(speaker);
 }

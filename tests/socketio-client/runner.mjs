@@ -22,8 +22,12 @@ export const runner = {
   kill: (node) => call(`kill ${node}`),
   /** Stops the process of a node where it stands. */
   freeze: (node) => call(`freeze ${node}`),
+  /** Lets it go on. */
+  thaw: (node) => call(`thaw ${node}`),
   /** Asks the process of a node to end, and waits for that. */
   terminate: (node) => call(`terminate ${node}`),
+  /** Says something in a room, from a process without sockets. */
+  emit: (room, text) => call(`emit ${JSON.stringify({ room, text })}`),
   /** Takes the store away from all nodes. */
   stopStore: () => call("stop-store"),
   /** Gives it back. */

@@ -112,7 +112,9 @@ export async function acks({ a, b }) {
   await tom.answer("question", "no");
   await grace.expect("question");
   ({ answers, silent } = await outcome);
-  assert.deepEqual([answers.length, silent], [2, [grace.id]]);
+  assert.ok(silent.includes(grace.id), `${silent}`);
+  // On a slow machine, the others may be late as well.
+  assert.equal(answers.length + silent.length, 3);
 
   // Of one alone, on the other node; of one on this; of nobody.
   for (const one of [grace, bob]) {
@@ -217,6 +219,10 @@ export async function who_is_there({ a, b }) {
   await tom.ask("join", pond);
   const all = (await admin.ask("rooms")).rooms;
   assert.ok(all.includes(garden) && all.includes(pond), `${all}`);
+
+  const { nodes, complete } = await admin.ask("nodes");
+  const counts = nodes.map(({ sockets }) => sockets);
+  assert.ok(complete && counts.length === 2 && Math.min(...counts) >= 2, `${counts}`);
 
   await bob.ask("leave", garden);
   grace.close();

@@ -21,6 +21,9 @@ use std::time::Duration;
 /// How long a test waits for what must happen; it only passes by when something is broken.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
+/// How soon a process is asked again for what cannot be waited for from outside, as its health.
+const POLL: Duration = Duration::from_millis(20);
+
 /// The README's quick start, compiled and run as everybody would type it.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -12,10 +12,10 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
-    time::timeout,
+    time::{interval, timeout},
 };
 
-use crate::DEADLINE;
+use crate::{DEADLINE, POLL};
 
 /// Which of the examples that serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,13 +103,35 @@ impl ChatProcess {
         self.signal("-TERM").await;
     }
 
-    /// Sends it SIGSTOP: it stands still, with all its connections open.
+    /// Sends it SIGSTOP, and waits until it stands still, with all its connections open.
     pub async fn freeze(&self) {
         self.signal("-STOP").await;
+        let id = self.id();
+        let stopped = async {
+            let mut pace = interval(POLL);
+            loop {
+                pace.tick().await;
+                let state = Command::new("ps").args(["-o", "stat=", "-p", &id]).output().await;
+                // Nothing else tells: a signal is only on its way when `kill` is done.
+                if state.expect("ps is on every Unix").stdout.starts_with(b"T") {
+                    return;
+                }
+            }
+        };
+        timeout(DEADLINE, stopped).await.expect("it stops in time");
+    }
+
+    /// Lets it go on after [`freeze`](Self::freeze).
+    pub async fn thaw(&self) {
+        self.signal("-CONT").await;
+    }
+
+    fn id(&self) -> String {
+        self.child.id().expect("it runs").to_string()
     }
 
     async fn signal(&self, signal: &str) {
-        let id = self.child.id().expect("it runs").to_string();
+        let id = self.id();
         let status = Command::new("kill").args([signal, &id]).status().await.expect("kill is on every Unix");
         assert!(status.success(), "no process {id}");
     }

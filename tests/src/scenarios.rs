@@ -1,14 +1,11 @@
 //! What several chat processes on one store go through, whichever it is.
 
-use std::{future::Future, net::SocketAddr, ops::Range, time::Duration};
+use std::{future::Future, net::SocketAddr, ops::Range};
 
 use serde_json::Value;
 use tokio::time::{interval, timeout};
 
-use crate::{ChatProcess, Client, DEADLINE, get};
-
-/// How soon a process is asked again; its health cannot be waited for from outside.
-const POLL: Duration = Duration::from_millis(20);
+use crate::{ChatProcess, Client, DEADLINE, POLL, get};
 
 /// A store that a test can take away from the processes, and give back with all that it held.
 pub trait Store {

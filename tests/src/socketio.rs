@@ -2,7 +2,10 @@
 
 use std::{fmt::Write as _, path::Path, process::Stdio};
 
+use scaleout::{BackplaneConfig, BusConfig, Role};
+use scaleout_socketioxide::Emitter;
 use scaleout_testkit::servers::JsScripts;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     process::Command,
@@ -67,7 +70,10 @@ pub async fn run(
             match command {
                 "stop-store" => store.stop().await,
                 "start-store" => store.start().await,
-                command => change(&mut processes, command).await,
+                command => match command.strip_prefix("emit ") {
+                    Some(json) => emit(&store.backplane(), json).await,
+                    None => change(&mut processes, command).await,
+                },
             }
             answers.write_all(b"done\n").await.expect("the script waits for it");
         }
@@ -100,6 +106,20 @@ fn start(nodes: Nodes, backplane: &str, options: &[&str]) -> Vec<ChatProcess> {
     (0..nodes.processes()).map(|_| ChatProcess::start_of(Example::SocketioChat, &options)).collect()
 }
 
+/// Says what a script asks for in a room of the chat, from a process without sockets: this one.
+async fn emit(backplane: &str, json: &str) {
+    let asked: Value = serde_json::from_str(json).expect("a script asks in JSON");
+    let (room, text) = (&asked["room"], &asked["text"]);
+    let backplane: BackplaneConfig = backplane.parse().expect("the nodes have read it");
+    let bus = backplane.bus(BusConfig::default()).expect("the nodes have used it").role(Role::PublishOnly);
+    let bus = bus.connect().await.expect("the nodes have reached it");
+    let emitter = Emitter::new(&bus).expect("the cluster of the nodes");
+    let name = format!("room:{}", room.as_str().expect("a room has a name"));
+    let message = json!({ "room": room, "user": "emitter", "text": text });
+    emitter.of("/").to(name).emit("message", &message).await.expect("it is stored");
+    bus.close(DEADLINE).await;
+}
+
 /// Does to a node what a script asks for; who is gone, is no more among `processes`.
 async fn change(processes: &mut Vec<ChatProcess>, command: &str) {
     assert_eq!(processes.len(), 2, "nodes that can be changed have a process each, and one only goes once");
@@ -111,6 +131,7 @@ async fn change(processes: &mut Vec<ChatProcess>, command: &str) {
     };
     match what {
         "freeze" => processes[index].freeze().await,
+        "thaw" => processes[index].thaw().await,
         "kill" => processes.remove(index).kill().await,
         "terminate" => {
             let mut process = processes.remove(index);

@@ -38,6 +38,13 @@ const connect = async () => {
   return client;
 };
 
+// The adapter does not look at what becomes of its publishes: one that is under way when the server dies would end the
+// process. Who runs socket.io has to do this.
+let unhandled = null;
+process.on("unhandledRejection", (error) => {
+  unhandled ??= `unhandled rejection: ${error.message ?? error}`;
+});
+
 /** What a socket heard. */
 class Tally {
   constructor(keep) {
@@ -78,7 +85,7 @@ class Tally {
     const latencies = Float64Array.from(this.latencies).sort();
     const at = (part) => latencies[Math.min(Math.floor(latencies.length * part), latencies.length - 1)] ?? 0;
     const { received, duplicates, reordered, last } = this;
-    return { received, duplicates, reordered, last, cpu: used, p50: at(0.5), p99: at(0.99), max: at(1) };
+    return { received, duplicates, gaps: 0, reordered, last, cpu: used, p50: at(0.5), p99: at(0.99), max: at(1) };
   }
 }
 
@@ -174,7 +181,7 @@ function startPace({ rate, size }) {
   const timer = setInterval(tick, 1);
   return () => {
     clearInterval(timer);
-    return { emits, first_error: firstError };
+    return { emits, first_error: firstError ?? unhandled };
   };
 }
 

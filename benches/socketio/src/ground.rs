@@ -22,19 +22,23 @@ static RUNS: AtomicU64 = AtomicU64::new(0);
 pub struct Ground {
     pub server: RedisServer,
     runtime: Runtime,
+    patient: bool,
     folder: PathBuf,
 }
 
 impl Ground {
-    /// Starts the server: nothing is persisted, and no subscriber is too slow for it, so that peers lose less.
-    pub async fn new(runtime: Runtime, with_js: bool) -> anyhow::Result<Self> {
+    /// Starts the server: nothing is persisted; `patient`: and no subscriber is too slow for it, so that peers lose less.
+    pub async fn new(runtime: Runtime, patient: bool, with_js: bool) -> anyhow::Result<Self> {
         let folder = js::folder()?;
         if with_js {
             js::install(&folder).await?;
         }
-        let builder = RedisServer::builder().config("client-output-buffer-limit", "pubsub 0 0 0");
+        let mut builder = RedisServer::builder();
+        if patient {
+            builder = builder.config("client-output-buffer-limit", "pubsub 0 0 0");
+        }
         let server = builder.start().await.context("a Redis server for the runs")?;
-        Ok(Self { server, runtime, folder })
+        Ok(Self { server, runtime, patient, folder })
     }
 
     /// The name of a run.
@@ -50,6 +54,7 @@ impl Ground {
             url: self.server.url(),
             app: app.into(),
             socket,
+            patient: self.patient,
         };
         Node::start(spec, &self.folder).await
     }
@@ -66,6 +71,7 @@ impl Ground {
 
     /// Leaves nothing to the runs that follow.
     pub async fn clear(&self) -> anyhow::Result<()> {
+        self.server.start().await?;
         self.server.command(&["FLUSHALL"]).await?;
         Ok(())
     }

@@ -8,7 +8,11 @@
 //!
 //! It needs `redis-server`, and for `socket.io` also `node` and `npm`: the packages that `js/package-lock.json` names are
 //! installed beside what cargo builds, at the first run. The Redis server is one of its own on a free port of
-//! 127.0.0.1, which persists nothing and drops no slow subscriber.
+//! 127.0.0.1, which persists nothing.
+//!
+//! As fast as it goes, a node that counts falls behind one that emits, and each side loses what it has no room for. So each
+//! gets more room than by default: the server drops no slow subscriber, `socketioxide-redis` buffers 65,536 messages, and
+//! scaleout keeps 1 GiB of a stream. `--defaults` measures without that.
 //!
 //! Each node is a process; nodes share nothing but the server. A node's socket is one in memory, without HTTP or a
 //! browser: what counts is a packet that the adapter wrote to it, encoded for Socket.IO. All sides take the same orders
@@ -89,6 +93,9 @@ struct RunOptions {
     /// The kind of tokio runtime of each node in Rust.
     #[arg(long, value_enum, default_value_t = Runtime::Current)]
     runtime: Runtime,
+    /// Gives nodes that are behind no more time than server and adapters do by default.
+    #[arg(long)]
+    defaults: bool,
     /// Everything once and briefly: whether it runs, not how fast.
     #[arg(long)]
     quick: bool,

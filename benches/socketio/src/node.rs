@@ -64,8 +64,7 @@ pub fn run(spec: Spec) -> anyhow::Result<()> {
         // A task of its own, since what `block_on` polls itself does not run on a worker.
         let node = tokio::spawn(async move {
             match spec.which {
-                Which::Scaleout => obey(scaleout::io(&spec).await?.0, &spec, None).await,
-                Which::ScaleoutQueued => {
+                Which::Scaleout | Which::ScaleoutQueued => {
                     let (io, ctr) = scaleout::io(&spec).await?;
                     obey(io, &spec, Some(ctr)).await
                 }
@@ -86,8 +85,11 @@ struct Heard {
 
 /// Takes orders until there are no more.
 ///
-/// `queue` is there where emits return before they are sent.
-async fn obey<A: Adapter>(io: SocketIo<A>, spec: &Spec, queue: Option<ScaleoutCtr>) -> anyhow::Result<()> {
+/// `ours` is there where it is our adapter.
+async fn obey<A: Adapter>(io: SocketIo<A>, spec: &Spec, ours: Option<ScaleoutCtr>) -> anyhow::Result<()> {
+    let gaps = || ours.as_ref().map_or(0, |ctr| ctr.counters().gaps);
+    // Where emits return before they are sent.
+    let queue = ours.as_ref().filter(|_| spec.which == Which::ScaleoutQueued);
     let heard = Arc::new(Mutex::new(Heard { names: BTreeSet::new(), tally: Tally::new(false) }));
     let mut socket = None;
     if spec.socket {
@@ -95,7 +97,7 @@ async fn obey<A: Adapter>(io: SocketIo<A>, spec: &Spec, queue: Option<ScaleoutCt
         socket = Some(sender);
         tokio::spawn(listen(packets, Arc::clone(&heard)));
     }
-    let (mut before, mut pace) = (cpu(), None);
+    let (mut before, mut gaps_before, mut pace) = (cpu(), 0, None);
     let mut orders = BufReader::new(tokio::io::stdin()).lines();
     say(&"ready")?;
     while let Some(line) = orders.next_line().await? {
@@ -107,11 +109,14 @@ async fn obey<A: Adapter>(io: SocketIo<A>, spec: &Spec, queue: Option<ScaleoutCt
             }
             Order::Begin { keep } => {
                 lock(&heard).tally = Tally::new(keep);
-                before = cpu();
+                (before, gaps_before) = (cpu(), gaps());
                 say(&())?;
             }
-            Order::Emit(emit) => say(&emit_all(&io, emit, queue.as_ref()).await?)?,
-            Order::End { sent } => say(&end(&heard, sent, before).await)?,
+            Order::Emit(emit) => say(&emit_all(&io, emit, queue).await?)?,
+            Order::End { sent } => {
+                let received = end(&heard, sent, before).await;
+                say(&Received { gaps: gaps() - gaps_before, ..received })?;
+            }
             Order::Pace { rate, size } => {
                 pace = Some(Pace::start(io.clone(), rate, size));
                 say(&())?;

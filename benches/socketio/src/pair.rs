@@ -22,6 +22,8 @@ pub struct Pair {
     pub received: u64,
     /// Emitted without an error, and never received.
     pub lost: u64,
+    /// How often the receiver was told so.
+    pub gaps: u64,
     pub duplicates: u64,
     pub reordered: u64,
     /// Messages a second; `None` where something was lost, came twice or was refused.
@@ -67,6 +69,7 @@ fn sum(emitted: Emitted, received: &Received, used: f64) -> Pair {
         first_error,
         received: received.received,
         lost,
+        gaps: received.gaps,
         duplicates: received.duplicates,
         reordered: received.reordered,
         per_second: is_sound.then(|| received.received as f64 / seconds),

@@ -17,6 +17,11 @@ pub fn markdown(runs: &[Run]) -> String {
     let _ = latency(&mut text, &Row::all(runs));
     let _ = restarts(&mut text, runs);
     let _ = frozen(&mut text, runs);
+    for run in runs {
+        if let Outcome::Failed(why) = &run.result {
+            let _ = writeln!(text, "Failed: {}: {why}\n", run.name);
+        }
+    }
     text
 }
 
@@ -30,6 +35,7 @@ struct Row {
     range: (f64, f64),
     emitted: u64,
     lost: u64,
+    gaps: u64,
     duplicates: u64,
     reordered: u64,
     errors: u64,
@@ -66,6 +72,7 @@ impl Row {
             }),
             emitted: total(|pair| pair.emitted),
             lost: total(|pair| pair.lost),
+            gaps: total(|pair| pair.gaps),
             duplicates: total(|pair| pair.duplicates),
             reordered: total(|pair| pair.reordered),
             errors: total(|pair| pair.errors),
@@ -87,6 +94,9 @@ impl Row {
     fn lost(&self) -> String {
         let part = |count: u64| format!("{:.2} %", count as f64 * 100.0 / self.emitted.max(1) as f64);
         let mut parts = vec![if self.lost > 0 { part(self.lost) } else { "0".into() }];
+        if self.gaps > 0 {
+            parts.push(format!("{} gaps told", self.gaps));
+        }
         if self.duplicates > 0 {
             parts.push(format!("{} twice", part(self.duplicates)));
         }

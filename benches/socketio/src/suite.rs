@@ -2,7 +2,7 @@
 
 use std::{fs::File, io::Write as _, time::Duration};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use serde::Serialize;
 
 use crate::{
@@ -34,6 +34,8 @@ pub enum Outcome {
     Pair(Pair),
     Restart(Restart),
     Frozen(Frozen),
+    /// Of a peer: the run came to no end, and why.
+    Failed(String),
 }
 
 /// How long things take.
@@ -56,14 +58,22 @@ pub async fn run(mut options: RunOptions) -> anyhow::Result<()> {
     let with_js = cases.iter().any(|case| case.which == Which::SocketioNode);
     let mut out = options.out.as_deref().map(File::create).transpose()?;
     let load_before = load_average();
-    let ground = Ground::new(options.runtime, with_js).await?;
+    let ground = Ground::new(options.runtime, !options.defaults, with_js).await?;
     let mut runs = Vec::new();
     // Round by round, so that what else the machine does meets every side.
     for round in 0..options.repeat {
         for (index, case) in cases.iter().enumerate() {
             eprintln!("{}/{}, {}/{}: {case}", round + 1, options.repeat, index + 1, cases.len());
             let load = load_average();
-            let result = one(case, &options, times, &ground).await.with_context(|| case.to_string())?;
+            let result = match one(case, &options, times, &ground).await {
+                Ok(result) => result,
+                // What is compared with must not end the run.
+                Err(error) if case.which.is_peer() => {
+                    ground.clear().await?;
+                    Outcome::Failed(format!("{error:#}"))
+                }
+                Err(error) => return Err(error.context(case.to_string())),
+            };
             let run = Run { name: case.to_string(), case: case.clone(), round, load, result };
             let line = serde_json::to_string(&run)?;
             match &mut out {
@@ -119,8 +129,10 @@ fn refuse_unsound(runs: &[Run]) -> anyhow::Result<()> {
         let name = &run.name;
         match &run.result {
             Outcome::Pair(pair) if pair.per_second.is_none() => {
-                let Pair { lost, duplicates, errors, .. } = pair;
-                told.push(format!("{name}: {lost} lost, {duplicates} twice, {errors} errors"));
+                let Pair { lost, gaps, duplicates, errors, .. } = pair;
+                told.push(format!(
+                    "{name}: {lost} lost, {gaps} gaps told, {duplicates} twice, {errors} errors"
+                ));
             }
             Outcome::Restart(restart) => {
                 let lost = restart.lost();
@@ -128,7 +140,7 @@ fn refuse_unsound(runs: &[Run]) -> anyhow::Result<()> {
                     told.push(format!("{name}: {lost} lost"));
                 }
             }
-            Outcome::Pair(_) | Outcome::Frozen(_) => {}
+            Outcome::Pair(_) | Outcome::Frozen(_) | Outcome::Failed(_) => {}
         }
     }
     ensure!(told.is_empty(), "not sound: {}", told.join("; "));

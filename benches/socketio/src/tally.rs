@@ -94,6 +94,16 @@ impl Tally {
             self.latencies.get(index).copied().unwrap_or(0)
         };
         let Self { received, duplicates, reordered, last, .. } = *self;
-        Received { received, duplicates, reordered, last, cpu, p50: at(0.5), p99: at(0.99), max: at(1.0) }
+        Received {
+            received,
+            duplicates,
+            gaps: 0,
+            reordered,
+            last,
+            cpu,
+            p50: at(0.5),
+            p99: at(0.99),
+            max: at(1.0),
+        }
     }
 }

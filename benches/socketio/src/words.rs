@@ -19,6 +19,8 @@ pub struct Spec {
     pub app: String,
     /// Whether it has a socket.
     pub socket: bool,
+    /// Whether a node that is behind is given time: more than the defaults is kept for it.
+    pub patient: bool,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -73,6 +75,8 @@ pub struct Received {
     /// Different messages.
     pub received: u64,
     pub duplicates: u64,
+    /// How often the node was told that messages are missing; a side that never tells has none.
+    pub gaps: u64,
     /// Messages that came after one with a greater number.
     pub reordered: u64,
     /// When the last one came.

@@ -76,7 +76,6 @@ pub(crate) struct Inner {
     membership: Mutex<Membership>,
     running: Arc<Semaphore>,
     started: Instant,
-    next_id: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -85,6 +84,9 @@ static JOINED: LazyLock<Mutex<HashSet<(NodeId, String)>>> = LazyLock::new(Mutex:
 
 /// The life that the next cluster begins with: greater than any before it, also of another one.
 static NEXT_INCARNATION: AtomicU64 = AtomicU64::new(1);
+
+/// The number of the next request: a bus that joins again still gets answers to those it made before.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Cluster {
     /// Joins a cluster in the background, and returns at once.
@@ -135,7 +137,6 @@ impl Cluster {
             pulse: Notify::new(),
             heard_itself: AtomicBool::new(false),
             started: Instant::now(),
-            next_id: AtomicU64::new(1),
             closed: AtomicBool::new(false),
         });
         presence::register(&inner);
@@ -421,7 +422,7 @@ impl Inner {
     }
 
     pub(crate) fn next_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
+        NEXT_ID.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -450,17 +451,20 @@ impl Inner {
         target: Target,
         deadline: Duration,
     ) -> Result<Replies, RequestError> {
-        if self.is_closed() {
-            return Err(RequestError::Closed);
-        }
         if !is_subject(subject) {
             return Err(RequestError::InvalidSubject);
         }
-        let (pending, limit) = (self.pending(target)?, self.config.max_pending_requests);
-        let pending = Arc::new(pending);
+        let limit = self.config.max_pending_requests;
+        // Whoever goes between the question who is there and the place among the requests would be waited for in vain.
+        let members_stay = self.membership();
+        if self.is_closed() {
+            return Err(RequestError::Closed);
+        }
+        let pending = Arc::new(self.pending(target, subject != presence::SUBJECT)?);
         if !self.requests.add(&pending, limit) {
             return Err(RequestError::TooMany { limit });
         }
+        drop(members_stay);
         self.counters.requested.add(1);
         let sent = pending.is_open().then(|| {
             let message = wire::request(target, pending.id(), deadline, subject, payload);
@@ -496,11 +500,11 @@ impl Inner {
     }
 
     /// Who is asked.
-    fn pending(&self, target: Target) -> Result<Pending, RequestError> {
+    fn pending(&self, target: Target, counts: bool) -> Result<Pending, RequestError> {
         let (me, ready, max_unread) = (self.bus.node(), *self.ready.borrow(), self.config.max_unread_parts);
         let members = Arc::clone(&self.members.borrow());
         let pending = |nodes: &mut dyn Iterator<Item = NodeId>, joining| {
-            Pending::new(self.next_id(), nodes, joining, max_unread)
+            Pending::new(self.next_id(), nodes, joining, max_unread, counts)
         };
         let others = members.iter().map(|member| member.node()).filter(|node| *node != me);
         match target {
@@ -515,20 +519,22 @@ impl Inner {
 
     /// Notes the life that this node is in, for whoever joins after it.
     pub(crate) fn note_incarnation(&self, incarnation: u64) {
-        NEXT_INCARNATION.fetch_max(incarnation + 1, Ordering::Relaxed);
+        NEXT_INCARNATION.fetch_max(incarnation.saturating_add(1), Ordering::Relaxed);
     }
 
     /// Ends everything; the goodbye, if it was not said.
     pub(crate) fn leave(&self) -> Option<Publish> {
+        // Nothing of this life is said behind the goodbye, and nobody shown.
+        let membership = self.membership();
         if self.closed.swap(true, Ordering::AcqRel) {
             return None;
         }
-        let incarnation = self.membership().incarnation();
-        let goodbye = self.bus.publish_control(&*self.channel, wire::goodbye(incarnation));
+        let goodbye = self.bus.publish_control(&*self.channel, wire::goodbye(membership.incarnation()));
         self.requests.close();
         self.presence.close();
         self.members.send_replace(Arc::new(Members::closed()));
         self.ready.send_replace(true);
+        drop(membership);
         let place = (self.bus.node(), self.config.name.clone());
         JOINED.lock().unwrap_or_else(PoisonError::into_inner).remove(&place);
         Some(goodbye)

@@ -13,6 +13,8 @@
 //!   this node did not run (a pause of the process) does not count either. Nobody's clock is compared with another's.
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -36,6 +38,8 @@ pub(crate) enum Effect {
     Gone(NodeId, Departure),
     /// A member told which of its groups' versions it has.
     PresenceVersion { node: NodeId, incarnation: u64, version: u64 },
+    /// A member is known from a list, which has the version that it told last: it may have a later one by now.
+    PresenceUnknown(NodeId),
 }
 
 /// The members of a cluster, as one node sees them.
@@ -80,7 +84,7 @@ struct Gone {
     how: Departure,
     at: Duration,
     /// Heartbeats that came of it afterwards and were not answered by anybody.
-    heartbeats: usize,
+    heartbeats: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +143,7 @@ impl Membership {
         let elapsed = now.saturating_sub(self.last_tick);
         self.last_tick = now;
         let heard_at = |node| heard_ago(node).map(|ago| now.saturating_sub(ago));
-        let hears = self.hears();
+        let (hears, own_heard_at, interval) = (self.hears(), self.own_heard_at, self.interval);
         let hears_again = !std::mem::replace(&mut self.heard_itself, hears) && hears;
         for (node, entry) in &mut self.members {
             match heard_at(*node) {
@@ -147,8 +151,10 @@ impl Membership {
                 Some(at) if at > entry.heard_at => entry.hear(now),
                 // The others come back in their own time.
                 _ if hears_again => entry.silent = Duration::ZERO,
-                // Beyond a tick, this node did not run; what came meanwhile is not read yet.
-                _ if hears => entry.silent += elapsed.min(self.interval / 2),
+                _ if own_heard_at.is_some_and(|own| now.saturating_sub(own) <= patience(interval, entry)) => {
+                    // Beyond a tick, this node did not run; what came meanwhile is not read yet.
+                    entry.silent += elapsed.min(entry.member.lease() / 8);
+                }
                 _ => {}
             }
         }
@@ -179,7 +185,10 @@ impl Membership {
 
     /// When [`tick`](Self::tick) is due at the latest.
     pub(crate) fn next_tick(&self) -> Duration {
-        let steady = self.last_tick + self.interval / 4;
+        let lease = self.members.values().map(|entry| entry.member.lease()).min().unwrap_or(self.about.lease);
+        // Whatever others say of theirs.
+        let lease = lease.max(Duration::from_millis(30));
+        let steady = self.last_tick + (self.interval / 4).min(lease / 12);
         let answered = match self.hello {
             Hello::Answered { until } => Some(until),
             _ => None,
@@ -298,7 +307,7 @@ impl Membership {
             self.remove(now, node, incarnation, Departure::Expired);
         } else if incarnation >= self.incarnation {
             self.remove(now, node, incarnation, Departure::Expired);
-            self.incarnation = incarnation + 1;
+            self.incarnation = incarnation.saturating_add(1);
             self.next_heartbeat = now;
             // Whoever came meanwhile is unknown here if messages were lost.
             self.hello = Hello::Sent;
@@ -307,6 +316,7 @@ impl Membership {
 
     fn take_members(&mut self, now: Duration, from: NodeId, list: Vec<(NodeId, NodeState)>) {
         if from == self.me {
+            self.correct(&list);
             return;
         }
         self.answer_at = None;
@@ -315,6 +325,7 @@ impl Membership {
             let known = self.members.get(&node).is_some_and(|m| m.member.incarnation() >= state.incarnation);
             if node != self.me && !gone && !known {
                 self.insert(now, node, state, false);
+                self.effects.push(Effect::PresenceUnknown(node));
             }
         }
         // A list that was on its way before the hello came does not have those that came between.
@@ -324,13 +335,23 @@ impl Membership {
         }
     }
 
-    /// Answers a heartbeat of somebody who was given up: the members in turn, one more with every heartbeat.
+    /// Takes back what this node's list said of those who went while it was on its way: a newcomer may know no better.
+    fn correct(&mut self, list: &[(NodeId, NodeState)]) {
+        for (node, state) in list {
+            if let Some(gone) = self.gone.get(node).filter(|gone| gone.incarnation >= state.incarnation) {
+                self.effects.push(Effect::Send(wire::expulsion(*node, gone.incarnation)));
+            }
+        }
+    }
+
+    /// Answers a heartbeat of somebody who was given up: the members in turn.
     fn meet_ghost(&mut self, now: Duration, ghost: NodeId) {
-        let rank = self.rank(ghost);
+        // Twice as many with every turn: where only the last of them gave it up, the wait for it is short all the same.
+        let turn = (self.rank(ghost) + 1).ilog2();
         let Some(gone) = self.gone.get_mut(&ghost) else { return };
         gone.at = now;
         gone.heartbeats += 1;
-        if gone.heartbeats > rank {
+        if gone.heartbeats > turn {
             gone.heartbeats = 0;
             let incarnation = gone.incarnation;
             self.effects.push(Effect::Send(wire::expulsion(ghost, incarnation)));
@@ -388,6 +409,14 @@ impl Membership {
             self.gone.remove(&oldest);
         }
     }
+}
+
+/// How long after this node heard itself the silence of a member counts.
+///
+/// When the store goes away it takes that long to be noticed, and the member was silent for up to a third of its lease
+/// by then: the rest is the time that it has to come back. Its own interval may be another one than this node's.
+fn patience(interval: Duration, entry: &Entry) -> Duration {
+    (interval * 3 / 2).min(entry.member.lease() * 2 / 5)
 }
 
 impl Entry {

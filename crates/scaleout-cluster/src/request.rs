@@ -173,9 +173,7 @@ impl Stream for Replies {
         }
         this.poll_sent(cx);
         let mut progress = this.pending.lock();
-        if let Some(reply) = progress.replies.pop_front() {
-            return Poll::Ready(Some(reply));
-        }
+        // Before the replies, or a node that never ends its answer would be read for ever.
         if !progress.is_done() && this.deadline.as_mut().poll(cx).is_ready() {
             match this.sent.is_some() {
                 true => {
@@ -185,6 +183,9 @@ impl Stream for Replies {
                 }
                 false => progress.give_up(|| Missing::Deadline),
             }
+        }
+        if let Some(reply) = progress.replies.pop_front() {
+            return Poll::Ready(Some(reply));
         }
         if !progress.is_done() {
             progress.waker = Some(cx.waker().clone());
@@ -215,6 +216,8 @@ impl Drop for Replies {
 #[derive(Debug)]
 pub(crate) struct Pending {
     id: u64,
+    /// Whether the application made it, not the cluster itself.
+    counts: bool,
     max_unread: usize,
     progress: Mutex<Progress>,
 }
@@ -294,10 +297,11 @@ impl Pending {
         asked: impl IntoIterator<Item = NodeId>,
         joining: bool,
         max_unread: usize,
+        counts: bool,
     ) -> Self {
         let mut progress = Progress { joining, ..Progress::default() };
         asked.into_iter().for_each(|node| progress.ask(node));
-        Self { id, max_unread, progress: Mutex::new(progress) }
+        Self { id, counts, max_unread, progress: Mutex::new(progress) }
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -366,22 +370,32 @@ impl Pending {
 
 /// The requests of a node that are not answered.
 #[derive(Debug, Default)]
-pub(crate) struct Requests(Mutex<HashMap<u64, Arc<Pending>>>);
+pub(crate) struct Requests(Mutex<Open>);
+
+#[derive(Debug, Default)]
+struct Open {
+    by_id: HashMap<u64, Arc<Pending>>,
+    /// Those that the application made, which are bounded.
+    counted: usize,
+}
 
 impl Requests {
-    /// Adds a request, unless there are `limit` of them.
+    /// Adds a request, unless there are `limit` of them that count.
     pub(crate) fn add(&self, pending: &Arc<Pending>, limit: usize) -> bool {
-        let mut requests = self.lock();
-        if requests.len() >= limit {
-            return false;
+        let mut open = self.lock();
+        if pending.counts {
+            if open.counted >= limit {
+                return false;
+            }
+            open.counted += 1;
         }
-        requests.insert(pending.id, Arc::clone(pending));
+        open.by_id.insert(pending.id, Arc::clone(pending));
         true
     }
 
     /// Takes what a node answered; `false` if nobody waits for it.
     pub(crate) fn take(&self, id: u64, node: NodeId, message: Wire) -> bool {
-        let pending = self.lock().get(&id).cloned();
+        let pending = self.lock().by_id.get(&id).cloned();
         if let Some(pending) = &pending {
             pending.take(node, message);
         }
@@ -394,12 +408,17 @@ impl Requests {
             Departure::Left => Missing::Left,
             Departure::Expired => Missing::Expired,
         };
-        self.each(|progress| progress.miss(node, why.clone()));
+        self.each(|progress| {
+            // Of one that came after the request nothing is awaited.
+            if progress.nodes.contains_key(&node) {
+                progress.miss(node, why.clone());
+            }
+        });
     }
 
     /// Notes that a request of this node came back.
     pub(crate) fn came_back(&self, id: u64) {
-        let pending = self.lock().get(&id).cloned();
+        let pending = self.lock().by_id.get(&id).cloned();
         if let Some(pending) = pending {
             pending.lock().is_back = true;
         }
@@ -425,17 +444,20 @@ impl Requests {
     }
 
     fn each(&self, change: impl Fn(&mut Progress)) {
-        let all: Vec<_> = self.lock().values().cloned().collect();
+        let all: Vec<_> = self.lock().by_id.values().cloned().collect();
         for pending in all {
             pending.change(&change);
         }
     }
 
     fn remove(&self, id: u64) {
-        self.lock().remove(&id);
+        let mut open = self.lock();
+        if open.by_id.remove(&id).is_some_and(|pending| pending.counts) {
+            open.counted -= 1;
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Pending>>> {
+    fn lock(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -67,6 +67,7 @@ pub(crate) async fn pass_time(inner: Arc<Inner>) {
         };
         let wait = next.saturating_sub(inner.now());
         tokio::select! {
+            biased;
             () = sleep_until(Instant::now() + wait) => {}
             () = inner.pulse.notified() => {}
         }
@@ -141,9 +142,10 @@ impl Inner {
             (membership.take_effects(), membership.take_changed(), membership.is_ready());
         let incarnation = membership.incarnation();
         // Still under the lock, so that members are shown, and messages sent, in the order of what made them.
-        if let Some(members) = changed
-            && !self.is_closed()
-        {
+        if self.is_closed() {
+            return;
+        }
+        if let Some(members) = changed {
             self.members.send_replace(Arc::new(members));
         }
         for effect in effects {
@@ -160,6 +162,7 @@ impl Inner {
                     self.requests.gone(node, how);
                     self.presence.gone(node);
                 }
+                Effect::PresenceUnknown(node) => self.presence.unknown(node),
                 Effect::PresenceVersion { node, incarnation, version } => {
                     self.presence.beat(node, incarnation, version);
                 }

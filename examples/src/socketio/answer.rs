@@ -5,7 +5,10 @@ use std::fmt;
 use scaleout_socketioxide::ScaleoutError;
 use serde::Serialize;
 use serde_json::json;
-use socketioxide::{BroadcastError, ParserError, SocketError, adapter::Adapter, extract::AckSender};
+use socketioxide::{
+    BroadcastError, ParserError, SocketError, SocketIo, adapter::Adapter, extract::AckSender,
+    operators::BroadcastOperators,
+};
 
 /// Why a node does not do what a client wants, for the client to read.
 #[derive(Debug)]
@@ -15,6 +18,14 @@ impl Refusal {
     pub(super) fn new(why: impl fmt::Display) -> Self {
         Self(why.to_string())
     }
+}
+
+/// The sockets of `/`, on all nodes. By `io.to` and the like a handler that is late would panic, once the node stops.
+///
+/// # Errors
+/// Once the node stops.
+pub(super) fn users<A: Adapter>(io: &SocketIo<A>) -> Result<BroadcastOperators<A>, Refusal> {
+    io.of("/").ok_or_else(|| Refusal::new("the node stops"))
 }
 
 impl From<ParserError> for Refusal {

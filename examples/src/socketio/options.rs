@@ -35,6 +35,10 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub request_seconds: u64,
 
+    /// Seconds for which a node waits for the store to confirm what is emitted, before it says that it comes later.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1)]
+    pub confirm_seconds: u64,
+
     /// What opens the namespace /admin. Without it, nothing does.
     #[arg(long, value_name = "TOKEN")]
     pub admin_token: Option<String>,
@@ -84,12 +88,22 @@ impl Options {
 /// Without the backplane, whose URL may hold a password, and without the token.
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { listen, backplane: _, app, delivery, request_seconds, admin_token: _, log } = self;
+        let Self {
+            listen,
+            backplane: _,
+            app,
+            delivery,
+            request_seconds,
+            confirm_seconds,
+            admin_token: _,
+            log,
+        } = self;
         f.debug_struct("Options")
             .field("listen", listen)
             .field("app", app)
             .field("delivery", delivery)
             .field("request_seconds", request_seconds)
+            .field("confirm_seconds", confirm_seconds)
             .field("log", log)
             .finish_non_exhaustive()
     }

@@ -14,7 +14,7 @@ use socketioxide::{
 };
 
 use crate::socketio::{
-    answer::{Delivered, Refusal, answer},
+    answer::{Delivered, Refusal, answer, users},
     protocol::{
         Answer, Answers, Ask, File, Login, MAX_WAIT, Message, Name, Place, Say, SendFile, Show, Tell,
     },
@@ -87,7 +87,7 @@ async fn say<A: Adapter>(
     let outcome = async {
         let Say { room, text, except } = said?;
         let message = Message { room: &room, user: &user, text: &text };
-        let mut to = io.to(room.room());
+        let mut to = users(&io)?.to(room.room());
         if let Some(except) = except {
             to = to.except(except.room());
         }
@@ -118,7 +118,7 @@ async fn tell<A: Adapter>(
     let outcome = async {
         let Tell { to, text } = told?;
         let told = json!({ "from": socket.id, "user": user, "text": text });
-        Delivered::of(io.to(to).emit("told", &told).await)
+        Delivered::of(users(&io)?.to(to).emit("told", &told).await)
     };
     answer(ack, outcome.await);
 }
@@ -132,7 +132,7 @@ async fn file<A: Adapter>(
     let outcome = async {
         let SendFile { room, name, data } = sent?;
         let file = File { room: &room, user: &user, name: &name, data: &data };
-        Delivered::of(io.to(room.room()).emit("file", &file).await)
+        Delivered::of(users(&io)?.to(room.room()).emit("file", &file).await)
     };
     answer(ack, outcome.await);
 }
@@ -140,8 +140,8 @@ async fn file<A: Adapter>(
 async fn who<A: Adapter>(io: SocketIo<A>, TryData(room): TryData<Option<Name>>, ack: AckSender<A>) {
     let outcome = async {
         let sockets = match room? {
-            Some(room) => io.to(room.room()).fetch_sockets().await,
-            None => io.broadcast().fetch_sockets().await,
+            Some(room) => users(&io)?.to(room.room()).fetch_sockets().await,
+            None => users(&io)?.fetch_sockets().await,
         };
         let mut sockets: Vec<_> = sockets
             .map_err(Refusal::new)?

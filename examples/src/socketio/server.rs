@@ -4,14 +4,18 @@ use std::{future::IntoFuture, io, sync::Arc, time::Duration};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get, serve::ListenerExt};
 use scaleout::{Bus, Error};
-use scaleout_socketioxide::{AdapterConfig, ScaleoutAdapter, ScaleoutCtr};
+use scaleout_socketioxide::{AdapterConfig, Confirm, ScaleoutAdapter, ScaleoutCtr};
 use serde_json::Value;
 use socketioxide::{SocketIo, handler::ConnectHandler as _};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 use crate::{
     health,
-    socketio::{Delivery, MAX_MESSAGE_BYTES, admin, rooms},
+    socketio::{
+        Delivery, MAX_MESSAGE_BYTES,
+        admin::{self, Admin},
+        rooms,
+    },
 };
 
 /// What clients and open requests get to end by themselves when the node stops.
@@ -30,6 +34,8 @@ pub struct Settings {
     pub delivery: Delivery,
     /// How long it waits for the answers of other nodes.
     pub request_timeout: Duration,
+    /// How long it waits for the store to confirm what is emitted.
+    pub confirm_within: Duration,
     /// What opens `/admin`; `None`: nothing does.
     pub admin_token: Option<String>,
 }
@@ -58,11 +64,13 @@ pub async fn serve(
         .max_payload(MAX_MESSAGE_BYTES.into())
         .ws_max_message_size(MAX_MESSAGE_BYTES as usize)
         .max_buffer_size(MAX_UNREAD_PACKETS)
-        .with_state(admin::Token(settings.admin_token))
+        .with_state(Admin { token: settings.admin_token, ctr: ctr.clone() })
         .with_adapter::<ScaleoutAdapter<_>>(ctr.clone())
         .build_layer();
     io.ns("/", rooms::connected.with(rooms::check)).await;
     io.ns("/admin", admin::connected.with(admin::check)).await;
+
+    let _counting = admin::count_sockets(&ctr, io.clone());
 
     let stopping = watch::Sender::new(false);
     let node = Arc::new(Node { bus: bus.clone(), ctr: ctr.clone(), stopping: stopping.clone() });
@@ -103,6 +111,7 @@ pub async fn serve(
 fn adapters(bus: &Bus, settings: &Settings) -> Result<ScaleoutCtr, Error> {
     let config = AdapterConfig::default()
         .with_delivery(settings.delivery.into())
+        .with_confirm(Confirm::Stored { within: settings.confirm_within })
         .with_request_timeout(settings.request_timeout);
     ScaleoutCtr::with_config(bus, config)
 }

@@ -41,17 +41,21 @@ impl World {
     }
 
     fn start(&mut self) {
+        self.start_with(INTERVAL, LEASE);
+    }
+
+    fn start_with(&mut self, interval: Duration, lease: Duration) {
         let id = NodeId(1 + self.nodes.len() as u128 * 0x1234_5678_9ABC_DEF1);
         // Clocks have nothing in common.
         let now = Duration::from_secs(1000 * self.nodes.len() as u64);
         let about = About {
             started_at_micros: 0,
-            lease: LEASE,
+            lease,
             label: String::new(),
             role: String::new(),
             version: String::new(),
         };
-        let mut machine = Membership::new(id, 1, about, INTERVAL, Duration::from_millis(500));
+        let mut machine = Membership::new(id, 1, about, interval, Duration::from_millis(500));
         machine.last_tick = now;
         self.nodes.push(Node {
             id,
@@ -269,4 +273,60 @@ fn a_frame_is_a_sign_of_life_once() {
         node.machine.tick(now, 0, |other| Some(if other == id { late } else { now - heard + late }));
     }
     assert_eq!(world.view(0), [(0, 1)]);
+}
+
+#[test]
+fn who_beats_seldom_gives_nobody_up_for_an_outage_and_the_dead_all_the_same() {
+    let mut world = World::of(1);
+    world.start_with(Duration::from_secs(60), Duration::from_secs(200));
+    world.pass(Duration::from_secs(100));
+    for _ in 0..5 {
+        world.nodes.iter_mut().for_each(|node| node.cut = true);
+        world.pass(Duration::from_secs(50));
+        world.nodes.iter_mut().for_each(|node| node.cut = false);
+        world.pass(Duration::from_secs(17));
+        world.all_see(&[(0, 1), (1, 1)]);
+    }
+    world.nodes[0].frozen = true;
+    world.pass(Duration::from_secs(60 * 4));
+    world.all_see(&[(1, 1)]);
+}
+
+#[test]
+fn one_of_many_that_alone_gave_a_living_node_up_takes_it_in_again_soon() {
+    for index in 1..20 {
+        let mut world = World::of(20);
+        world.pass(Duration::from_secs(5));
+        let (id, node) = (world.nodes[0].id, &mut world.nodes[index]);
+        node.machine.remove(node.now, id, 1, Departure::Expired);
+        world.pass(INTERVAL * 6);
+        let expected: Vec<_> = (1..20).map(|node| (node, 1)).chain([(0, 2)]).collect();
+        world.all_see(&expected);
+    }
+}
+
+#[test]
+fn who_left_while_a_list_with_it_was_on_its_way_is_no_member_of_a_newcomer_for_long() {
+    let mut world = World::of(2);
+    world.pass(Duration::from_secs(5));
+    // Node 0 says who is there, and before the store has that, node 1 says goodbye.
+    world.nodes[0].machine.answer();
+    let list = world.nodes[0].machine.take_effects();
+    let (id, goodbye) = (world.nodes[1].id, wire::goodbye(1));
+    world.nodes[1].frozen = true;
+    world.log.0.push((id, goodbye));
+    world.start();
+    let [Effect::Send(list)] = &list[..] else { panic!("{list:?}") };
+    world.nodes[0].unsent.push(list.clone());
+    world.pass(Duration::from_secs(2));
+    world.all_see(&[(0, 1), (2, 1)]);
+}
+
+#[test]
+fn the_last_of_all_incarnations_is_no_panic() {
+    let mut world = World::of(2);
+    world.pass(Duration::from_secs(5));
+    let (id, expulsion) = (world.nodes[0].id, wire::expulsion(world.nodes[0].id, u64::MAX));
+    world.log.0.push((id, expulsion));
+    world.pass(Duration::from_secs(5));
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{Incoming, RequestError, Target, cluster::Inner, codec::DecodeError};
 
 /// The subject of all messages of presence.
-const SUBJECT: &str = "$presence";
+pub(crate) const SUBJECT: &str = "$presence";
 
 /// Bytes of a delta or a page beyond which no further entry is put into it: about a frame.
 const MESSAGE_BYTES: usize = 60 << 10;
@@ -83,6 +83,7 @@ async fn pull(inner: &Arc<Inner>) {
     let mut pulls = FuturesUnordered::new();
     loop {
         tokio::select! {
+            biased;
             () = presence.shared.questions.notified() => {
                 pulls.extend(presence.step().state.questions().into_iter().map(|question| ask(inner, question)));
             }

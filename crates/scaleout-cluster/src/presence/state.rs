@@ -14,10 +14,10 @@
 //!  last page, version 9 ─────────────────────▶ has 9 as well: drops what neither told of
 //! ```
 //!
-//! Pages and deltas come by different ways, so a page may be older or newer than the deltas around it. What a delta told
-//! since the first question wins over any page: a page that knows better has it from a later delta, which comes, or whose
-//! number is missed, and then everything is asked again. So pages need no common point in time, and entries are told as they
-//! come. A delta may be told again as part of a later one, `from` an earlier version than the reader has: it says what entries
+//! Pages and deltas come by different ways, so a page may be older or newer than the deltas around it. The first page is
+//! where the reader stands from then on, if it is newer than all deltas so far. Otherwise, and afterwards, what a delta told
+//! wins over pages: a page that knows better has it from a later delta, which comes, or whose number is missed, and then
+//! everything is asked again. So pages need no common point in time, and entries are told as they come. A delta may be told again as part of a later one, `from` an earlier version than the reader has: it says what entries
 //! are, not what became of them.
 
 #[cfg(test)]
@@ -235,6 +235,13 @@ impl State {
         }
     }
 
+    /// A member may have a later version than was told.
+    pub(super) fn unknown(&mut self, node: NodeId) {
+        if let Some(Peer { version, pull: None, .. }) = self.peers.get(&node) {
+            self.pull(node, *version);
+        }
+    }
+
     /// A node is no longer a member.
     pub(super) fn gone(&mut self, node: NodeId) {
         let Some(peer) = self.peers.remove(&node) else { return };
@@ -284,6 +291,12 @@ impl State {
         if page.version < pull.asked_at {
             // Of another life of the node, whose sign of life is on its way.
             return false;
+        }
+        if pull.cursor == Some(0) && page.version >= peer.version {
+            // All pages are newer than all that deltas told so far.
+            peer.version = page.version;
+            pull.removed.clear();
+            self.directory.mark_all(owner, Mark::Stale);
         }
         pull.needed = pull.needed.max(page.version);
         pull.cursor = page.next;

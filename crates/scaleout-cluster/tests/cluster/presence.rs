@@ -185,8 +185,9 @@ async fn what_was_missed_in_a_gap_is_asked_for() {
     let (hold, held) = (std::sync::mpsc::channel::<()>(), std::sync::mpsc::channel());
     let hold_on = std::sync::Mutex::new(hold.1);
     let _registration = slow.handle("hold", move |_| {
-        drop(held.0.send(()));
-        drop(hold_on.lock().unwrap().recv());
+        held.0.send(()).unwrap();
+        // The other tasks of this thread go on.
+        let _ended = tokio::task::block_in_place(|| hold_on.lock().unwrap().recv());
     });
     soon("a cast", nodes[0].cast("hold", b"", Target::Node(slow.node()))).await.unwrap();
     tokio::task::spawn_blocking(move || held.1.recv()).await.unwrap().unwrap();
@@ -196,6 +197,9 @@ async fn what_was_missed_in_a_gap_is_asked_for() {
     fill(&nodes[1], 1, 20_000);
     until(nodes[0].presence(), "lobby", 20_500).await;
     until(nodes[1].presence(), "lobby", 20_500).await;
+    let mut last = small.subscribe(["last"]);
+    soon("a publish", nodes[1].bus().publish("last", "")).await.unwrap();
+    soon("the last message", last.recv()).await.unwrap();
     assert_eq!(slow.presence().count("lobby"), 1_000);
     drop(hold.0);
     until(slow.presence(), "lobby", 20_500).await;

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::{
     config, die, over_every_store,
-    stores::{PATIENCE, Store, soon},
+    stores::{Memory, PATIENCE, Store, soon},
     together,
 };
 
@@ -244,5 +244,59 @@ async fn where_streams_open_on_demand_the_first_request_is_answered() {
         assert_eq!((collected.replies.len(), collected.complete), (2, true), "{collected:?}");
         assert_eq!(store.0.open_receptions(), 2 * 16 + 1, "a cluster is on one stream");
         new.close(PATIENCE).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_end_ends_at_the_deadline() {
+    let nodes = together(&Memory::start(1), 2).await;
+    let _endless = nodes[1].handle("endless", |incoming| {
+        let (_, mut responder) = incoming.into_parts();
+        tokio::spawn(async move {
+            loop {
+                responder.part(b"more");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+    });
+    let mut replies =
+        nodes[0].request("endless", b"", Target::Others, Duration::from_secs(1)).expect("somebody is there");
+    let mut parts = 0;
+    while replies.next().await.is_some() {
+        parts += 1;
+        assert!(parts < 150, "more than came before the deadline");
+        // Slower than they come, so that there always is one to read.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(matches!(replies.missing(), [(_, Missing::Deadline)]), "{:?}", replies.missing());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_an_earlier_life_on_the_bus_answers_nothing_of_this_one() {
+    let nodes = together(&Memory::start(1), 2).await;
+    let (_held, mut held) = hold(&nodes[1], "late");
+    let ask = |asking: &Cluster| {
+        asking.request("late", b"", Target::Others, Duration::from_secs(5)).expect("somebody is there")
+    };
+    // Many, so that some had the same number if each life counted anew.
+    let take = async |held: &mut UnboundedReceiver<Incoming>| {
+        let mut all = Vec::new();
+        for _ in 0..20 {
+            all.push(soon("a request", held.recv()).await.expect("the handler is registered"));
+        }
+        all
+    };
+    let (bus, before) = (nodes[0].bus().clone(), (0..20).map(|_| ask(&nodes[0])).collect::<Vec<_>>());
+    let first = take(&mut held).await;
+    nodes[0].close(PATIENCE).await;
+    drop(before);
+    let again = soon("a node joins", Cluster::join(&bus, config())).await.expect("it has left before");
+    let replies: Vec<_> = (0..20).map(|_| ask(&again)).collect();
+    let second = take(&mut held).await;
+    first.into_iter().for_each(|incoming| incoming.into_parts().1.reply(b"first"));
+    second.into_iter().for_each(|incoming| incoming.into_parts().1.reply(b"second"));
+    for replies in replies {
+        let collected = soon("the answer", replies.collect()).await;
+        assert_eq!(collected.replies[0].payload, "second");
     }
 }

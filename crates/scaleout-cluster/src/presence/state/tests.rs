@@ -29,6 +29,8 @@ enum Step {
     Answer(usize),
     /// All that a node waits for is given up and asked again.
     GiveUp(usize),
+    /// A node learns of another one by a list, which has old news of it.
+    Meet(usize, usize),
     /// A node takes another one for gone, with or without reason.
     Expire(usize, usize),
     /// A node says goodbye, and is another one from then on.
@@ -61,6 +63,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (node.clone(), 1..4_usize).prop_map(|(n, count)| Step::Lose(n, count)),
         16 => node.clone().prop_map(Step::Answer),
         1 => node.clone().prop_map(Step::GiveUp),
+        1 => (node.clone(), node.clone()).prop_map(|(n, other)| Step::Meet(n, other)),
         1 => (node.clone(), node.clone()).prop_map(|(n, other)| Step::Expire(n, other)),
         1 => node.clone().prop_map(Step::Replace),
         1 => node.clone().prop_map(Step::Return),
@@ -163,6 +166,16 @@ impl World {
                 let open = mem::take(&mut self.nodes[node].open);
                 open.into_values().for_each(|(question, _)| self.ask(node, question));
             }
+            Step::Meet(node, other) => {
+                let Node { id, incarnation, .. } = self.nodes[other];
+                let known = self.nodes[node].state.peers.contains_key(&id);
+                if !known {
+                    let state = &mut self.nodes[node].state;
+                    state.beat(id, incarnation, 0);
+                    state.unknown(id);
+                    self.asks(node);
+                }
+            }
             Step::Expire(node, other) => {
                 let other = self.nodes[other].id;
                 self.nodes[node].state.gone(other);
@@ -224,8 +237,12 @@ impl World {
             }
         }
         node.listen();
-        for question in node.state.questions() {
-            self.ask(to, question);
+        self.asks(to);
+    }
+
+    fn asks(&mut self, node: usize) {
+        for question in self.nodes[node].state.questions() {
+            self.ask(node, question);
         }
     }
 
@@ -418,7 +435,8 @@ fn what_neither_pages_nor_deltas_have_is_dropped_when_both_are_here() {
     state.delta(NodeId(2), &delta(6, 7, &[("c", Some(b""))]));
     let question = state.questions()[0];
     let series = state.ask(question).expect("6 is missing").series;
-    state.answered(NodeId(2), series, &page(8, None, &[("b", Some(b""))]));
+    state.answered(NodeId(2), series, &page(7, Some(3), &[("b", Some(b""))]));
+    state.answered(NodeId(2), series, &page(8, None, &[("c", Some(b""))]));
     assert_eq!(state.ask(question), None);
     assert_eq!(members(&state), ["a", "b", "c"], "8 is not here yet");
     state.delta(NodeId(2), &delta(7, 8, &[("d", Some(b""))]));
@@ -442,6 +460,38 @@ fn a_version_that_is_known_asks_nobody() {
     state.beat(NodeId(1), 1, 7);
     assert_eq!(state.questions(), []);
     assert_eq!(members(&state), ["a"]);
+}
+
+#[test]
+fn a_member_of_whom_only_others_told_is_asked() {
+    let mut state = State::new(NodeId(1), 10);
+    state.beat(NodeId(2), 1, 0);
+    state.unknown(NodeId(2));
+    state.unknown(NodeId(2));
+    let [question] = state.questions()[..] else { panic!("not one question") };
+    assert!(!state.is_settled());
+    let series = state.ask(question).expect("it is unknown").series;
+    state.answered(NodeId(2), series, &page(5, None, &[("a", Some(b""))]));
+    assert_eq!(members(&state), ["a"]);
+    // What the page has is not told again.
+    state.delta(NodeId(2), &delta(4, 5, &[("b", Some(b""))]));
+    state.beat(NodeId(2), 1, 5);
+    assert!(state.is_settled() && state.questions().is_empty());
+    assert_eq!(members(&state), ["a"]);
+}
+
+#[test]
+fn a_first_page_wins_over_deltas_before_it() {
+    let (mut state, question, series) = asking();
+    state.delta(NodeId(2), &delta(5, 6, &[("back", None), ("changed", Some(b"old")), ("went", Some(b""))]));
+    state.answered(NodeId(2), series, &page(8, None, &[("back", Some(b"")), ("changed", Some(b"new"))]));
+    assert_eq!(state.ask(question), None);
+    assert_eq!(members(&state), ["back", "changed"]);
+    let changed = state.directory().entries_of("g", "changed");
+    assert_eq!(changed.iter().map(|entry| &*entry.value).collect::<Vec<_>>(), [b"new"]);
+    state.delta(NodeId(2), &delta(6, 8, &[("went", None)]));
+    state.delta(NodeId(2), &delta(8, 9, &[("next", Some(b""))]));
+    assert_eq!(members(&state), ["back", "changed", "next"]);
 }
 
 #[test]
