@@ -4,13 +4,14 @@
 mod scenarios;
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicU64, Ordering},
+    mpsc,
 };
 
-use scaleout_core::{Bus, BusBuilder, MemoryConfig, MemoryStore};
+use scaleout_core::{Bus, BusBuilder, BusConfig, MemoryStore};
 
-use self::scenarios::world::{Store, nodes, until};
+use self::scenarios::world::{Node, PATIENCE, Setup, Store, until};
 
 scenarios!(super::open);
 
@@ -37,24 +38,37 @@ impl Store for Memory {
     }
 }
 
-/// What nobody can bring back is told.
+/// What a node could not keep, while it stood still, is told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gap_is_told_and_counted() {
-    let mut capabilities = MemoryConfig::default().capabilities;
-    capabilities.replay = false;
-    let store = Memory(MemoryStore::new(MemoryConfig::default().with_capabilities(capabilities)));
-    let nodes = nodes::<2>(&store).await;
+    let store = Memory(MemoryStore::default());
+    let first = Node::start(store.bus(), &Setup::default()).await;
+    let little = BusConfig::default().with_max_ring_bytes(100_000);
+    let slow = Node::start(store.bus().config(little), &Setup::default()).await;
+    for node in [&first, &slow] {
+        node.serve("/", async || ()).await;
+        until("all nodes know each other", || node.ctr.cluster().members().len() == 2).await;
+    }
+    let mut client = slow.client("/").await;
     let told = Arc::new(AtomicU64::new(0));
     let gaps = Arc::clone(&told);
-    nodes[1].ctr.on_gap(move |_| {
+    slow.ctr.on_gap(move |_| {
         gaps.fetch_add(1, Ordering::Relaxed);
     });
-    let mut client = nodes[1].client("/").await;
-    nodes[0].io.emit("before", "it").await.expect("the store has it");
-    client.expect("before", "it").await;
-    store.0.cut_receivers();
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let _handler = slow.ctr.on_server_event("hold", move |_| {
+        let _ = tokio::task::block_in_place(|| held.lock().expect("whole").recv_timeout(PATIENCE));
+    });
+    first.ctr.server_emit("hold", &()).await.expect("the store has it");
+    for _ in 0..50 {
+        first.io.to("nobody").emit("large", &"x".repeat(10_000)).await.expect("the store has it");
+    }
+    assert_eq!(told.load(Ordering::Relaxed), 0);
+    until("it has received more than it keeps", || slow.bus.counters().received >= 50).await;
+    release.send(()).expect("it is held");
     until("it is told", || told.load(Ordering::Relaxed) > 0).await;
-    nodes[0].io.emit("after", "it").await.expect("the store has it");
+    first.io.emit("after", "it").await.expect("the store has it");
     client.expect("after", "it").await;
-    assert_eq!(nodes[1].ctr.counters().gaps, told.load(Ordering::Relaxed));
+    assert_eq!(slow.ctr.counters().gaps, told.load(Ordering::Relaxed));
 }
