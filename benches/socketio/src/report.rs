@@ -293,7 +293,7 @@ fn frozen(text: &mut String, runs: &[Run]) -> fmt::Result {
 /// The different kinds of answers.
 fn kinds(questions: &[&Question]) -> String {
     let kind = |question: &&Question| match (&question.fetched.error, question.fetched.sockets) {
-        (Some(error), _) => format!("error: {error}"),
+        (Some(error), _) => format!("error: {}", without_ids(error)),
         (None, Some(sockets)) => format!("{sockets} sockets, no error"),
         (None, None) => "nothing".into(),
     };
@@ -301,6 +301,16 @@ fn kinds(questions: &[&Question]) -> String {
     kinds.sort_unstable();
     kinds.dedup();
     kinds.join("; ")
+}
+
+/// The ids of nodes differ from run to run.
+fn without_ids(error: &str) -> String {
+    let is_id = |word: &str| word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let words = error.split(' ').map(|word| match is_id(word.trim_end_matches(':')) {
+        true => "…",
+        false => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// What runs came to by case, in the order in which cases ran first.
