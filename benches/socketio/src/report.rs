@@ -29,9 +29,11 @@ pub fn markdown(runs: &[Run]) -> String {
 struct Row {
     which: Which,
     what: What,
-    /// `None` where a run was not sound.
+    /// Of the sound runs; `None` where there is none.
     per_second: Option<f64>,
-    /// The slowest and the fastest run.
+    /// How many runs were sound, and how many there are.
+    sound: (usize, usize),
+    /// The slowest and the fastest sound run.
     range: (f64, f64),
     emitted: u64,
     lost: u64,
@@ -61,15 +63,17 @@ impl Row {
     fn of(case: &Case, pairs: &[Pair]) -> Self {
         let middle = |field: fn(&Pair) -> f64| median(pairs.iter().map(field));
         let total = |field: fn(&Pair) -> u64| pairs.iter().map(field).sum();
-        let rates: Option<Vec<f64>> = pairs.iter().map(|pair| pair.per_second).collect();
+        let rates: Vec<f64> = pairs.iter().filter_map(|pair| pair.per_second).collect();
         let most = |field: fn(&Pair) -> f64| pairs.iter().map(field).fold(0.0, f64::max);
         Self {
             which: case.which,
             what: case.what,
-            per_second: rates.as_ref().map(|rates| median(rates.iter().copied())),
-            range: rates.map_or((0.0, 0.0), |rates| {
-                (rates.iter().copied().fold(f64::INFINITY, f64::min), rates.into_iter().fold(0.0, f64::max))
-            }),
+            per_second: (!rates.is_empty()).then(|| median(rates.iter().copied())),
+            sound: (rates.len(), pairs.len()),
+            range: (
+                rates.iter().copied().fold(f64::INFINITY, f64::min),
+                rates.iter().copied().fold(0.0, f64::max),
+            ),
             emitted: total(|pair| pair.emitted),
             lost: total(|pair| pair.lost),
             gaps: total(|pair| pair.gaps),
@@ -130,7 +134,13 @@ fn speed(text: &mut String, rows: &[Row]) -> fmt::Result {
             };
             let times = row.per_second.zip(fastest).map(|(rate, of)| rate / of);
             let cheaper = least_us.map(|of| of / row.all_us());
-            let rate = row.per_second.map_or("not sound".into(), thousands);
+            let rate = match (row.per_second, row.sound) {
+                (None, _) => "never sound".into(),
+                (Some(rate), (sound, runs)) if sound < runs => {
+                    format!("{}, in {sound} of {runs} runs", thousands(rate))
+                }
+                (Some(rate), _) => thousands(rate),
+            };
             let range = match row.per_second {
                 Some(_) => format!("{}, {}", thousands(row.range.0), thousands(row.range.1)),
                 None => String::new(),
@@ -293,7 +303,7 @@ fn frozen(text: &mut String, runs: &[Run]) -> fmt::Result {
 /// The different kinds of answers.
 fn kinds(questions: &[&Question]) -> String {
     let kind = |question: &&Question| match (&question.fetched.error, question.fetched.sockets) {
-        (Some(error), _) => format!("error: {error}"),
+        (Some(error), _) => format!("error: {}", without_ids(error)),
         (None, Some(sockets)) => format!("{sockets} sockets, no error"),
         (None, None) => "nothing".into(),
     };
@@ -301,6 +311,16 @@ fn kinds(questions: &[&Question]) -> String {
     kinds.sort_unstable();
     kinds.dedup();
     kinds.join("; ")
+}
+
+/// The ids of nodes differ from run to run.
+fn without_ids(error: &str) -> String {
+    let is_id = |word: &str| word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let words = error.split(' ').map(|word| match is_id(word.trim_end_matches(':')) {
+        true => "…",
+        false => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// What runs came to by case, in the order in which cases ran first.

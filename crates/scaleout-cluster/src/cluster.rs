@@ -129,7 +129,7 @@ impl Cluster {
         let inner = Arc::new(Inner {
             membership: Mutex::new(Membership::new(bus.node(), incarnation, about, interval, join_wait)),
             bus: bus.clone(),
-            presence: Presence::new(bus.node(), config.max_presence_entries),
+            presence: Presence::new(bus.node(), incarnation, config.max_presence_entries),
             running: Arc::new(Semaphore::new(config.max_running_handlers.min(Semaphore::MAX_PERMITS))),
             config,
             counters: AtomicCounters::default(),

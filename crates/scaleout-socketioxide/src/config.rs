@@ -124,3 +124,15 @@ impl AdapterConfig {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_to_answer_is_refused() {
+        assert!(AdapterConfig::default().check().is_ok());
+        let config = AdapterConfig::default().with_request_timeout(Duration::ZERO);
+        assert_eq!(config.check().unwrap_err().kind(), ErrorKind::Config);
+    }
+}

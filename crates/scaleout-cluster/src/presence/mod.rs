@@ -92,8 +92,8 @@ struct Step {
 }
 
 impl Presence {
-    pub(crate) fn new(node: NodeId, max_entries: usize) -> Self {
-        let step = Step { state: State::new(node, max_entries), queues: Queues::default() };
+    pub(crate) fn new(node: NodeId, life: u64, max_entries: usize) -> Self {
+        let step = Step { state: State::new(node, life, max_entries), queues: Queues::default() };
         Self {
             shared: Arc::new(Shared {
                 step: Mutex::new(step),

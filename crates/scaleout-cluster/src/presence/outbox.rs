@@ -34,7 +34,21 @@ pub(super) struct Outbox {
     out: Option<Vec<Key>>,
 }
 
+/// Deltas of a life, as a power of two: those of decades.
+const LIFE_BITS: u32 = 40;
+
+/// The version of the life that `version` is of, before its first delta.
+pub(super) fn first_of(version: u64) -> u64 {
+    version >> LIFE_BITS << LIFE_BITS
+}
+
 impl Outbox {
+    /// That of a life of the node. The next one's numbers are greater, so that no delta of the one is taken for the other's.
+    pub(super) fn of_life(life: u64) -> Self {
+        let first = life << LIFE_BITS;
+        Self { made: first, stored: first, ..Self::default() }
+    }
+
     /// An entry was added, changed or removed.
     pub(super) fn changed(&mut self, key: Key) {
         if self.waits.insert(key.clone()) {

@@ -32,7 +32,7 @@ use super::{
     Entry, PresenceError, PresenceEvent,
     directory::{Directory, Mark, Owner, Put},
     message::{Ask, Change, Changes, ChangesWriter, Delta, Page},
-    outbox::{Key, KeyRef, Outbox},
+    outbox::{self, Key, KeyRef, Outbox},
 };
 
 /// Bytes of the name of a group or a member.
@@ -106,13 +106,14 @@ struct Pull {
 }
 
 impl State {
-    pub(super) fn new(me: NodeId, max_entries: usize) -> Self {
+    /// The state of a node in its life `life`, greater than any it had before.
+    pub(super) fn new(me: NodeId, life: u64, max_entries: usize) -> Self {
         Self {
             me,
             max_entries,
             closed: false,
             directory: Directory::new(me),
-            outbox: Outbox::default(),
+            outbox: Outbox::of_life(life),
             peers: HashMap::new(),
             watched: false,
             events: Vec::new(),
@@ -224,8 +225,9 @@ impl State {
         let entry = self.peers.entry(node);
         let hashbrown::hash_map::Entry::Occupied(peer) = entry else {
             let Some(owner) = directory.admit(node) else { return };
-            entry.insert(Peer { owner, incarnation, version: 0, asking: None, pull: None });
-            if version > 0 {
+            let first = outbox::first_of(version);
+            entry.insert(Peer { owner, incarnation, version: first, asking: None, pull: None });
+            if version > first {
                 self.pull(node, version);
             }
             return;
@@ -337,7 +339,7 @@ impl State {
 
     /// Forgets everything, and takes nothing any more.
     pub(super) fn close(&mut self) {
-        *self = Self { closed: true, ..Self::new(self.me, self.max_entries) };
+        *self = Self { closed: true, ..Self::new(self.me, 0, self.max_entries) };
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -16,16 +16,21 @@ use crate::gate::{Gate, Gated};
 /// How many parts an answer to each subject has; `silent` gives none, ever.
 pub(crate) const SUBJECTS: [(&str, usize); 4] = [("echo", 1), ("parts", 3), ("served", 1), ("silent", 0)];
 
+/// The casts that came: from whom, and their numbers.
+type Told = Arc<Mutex<Vec<(NodeId, u64)>>>;
+
+/// The casts of a node by their numbers: the target, and whether the store confirmed each.
+type Casts = Arc<Mutex<Vec<(Target, bool)>>>;
+
 pub(crate) struct Node {
     pub(crate) bus: Bus,
     pub(crate) cluster: Cluster,
     pub(crate) gate: Gate,
-    pub(crate) told: Arc<Mutex<Vec<(NodeId, u64)>>>,
+    pub(crate) told: Told,
     /// Told by the lives of this node that are over, and whether each had a gap.
     pub(crate) earlier: Vec<(Vec<(NodeId, u64)>, bool)>,
     pub(crate) tracked: BTreeMap<(String, String), u8>,
-    /// Its casts, in order: the target, and whether the store confirmed it.
-    pub(crate) casts: Arc<Mutex<Vec<(Target, bool)>>>,
+    pub(crate) casts: Casts,
     pub(crate) alive: bool,
     _handlers: Vec<Registration>,
 }
@@ -76,11 +81,7 @@ impl Node {
     }
 
     /// What is wrong with the casts that came here, of which `sent` are the senders' records.
-    pub(crate) fn check_casts(
-        &self,
-        sent: &BTreeMap<NodeId, Arc<Mutex<Vec<(Target, bool)>>>>,
-        spoilt: bool,
-    ) -> Option<String> {
+    pub(crate) fn check_casts(&self, sent: &BTreeMap<NodeId, Casts>) -> Option<String> {
         let now = (self.told.lock().expect("nobody panics").clone(), self.cluster.counters().gaps > 0);
         for (told, had_gaps) in self.earlier.iter().chain([&now]) {
             let senders: BTreeSet<_> = told.iter().map(|(from, _)| *from).collect();
@@ -104,7 +105,7 @@ impl Node {
                     let (target, confirmed) = casts[*number as usize];
                     confirmed && meant(target) && !numbers.contains(number)
                 });
-                if let Some(number) = missing.filter(|_| !had_gaps && !spoilt) {
+                if let Some(number) = missing.filter(|_| !had_gaps) {
                     return Some(format!("cast {number} of {from} is missing, and no gap was told"));
                 }
             }
@@ -112,8 +113,6 @@ impl Node {
         None
     }
 }
-
-type Told = Arc<Mutex<Vec<(NodeId, u64)>>>;
 
 fn join(bus: &Bus) -> (Cluster, Told, Vec<Registration>) {
     let config = ClusterConfig::default()

@@ -1,4 +1,4 @@
-//! The driver of a run: nodes, requests, casts, presence and faults, step by step.
+//! The driver of a run: nodes, requests, casts, groups and faults, step by step.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -228,9 +228,7 @@ impl World {
 
     fn check_casts(&mut self) {
         let sent = self.nodes.iter().map(|node| (node.bus.node(), Arc::clone(&node.casts))).collect();
-        // What a store has confirmed and forgotten, and nobody repairs, is missing without a hole that all can see.
-        let spoilt = false;
-        let problems: Vec<_> = self.nodes.iter().filter_map(|node| node.check_casts(&sent, spoilt)).collect();
+        let problems: Vec<_> = self.nodes.iter().filter_map(|node| node.check_casts(&sent)).collect();
         problems.into_iter().for_each(|problem| self.violate(problem));
     }
 
@@ -295,7 +293,7 @@ impl World {
             Fault::Blocked => self.store.block_sends(true),
             Fault::SlowSends => self.store.set_send_delay(Duration::from_millis(self.random.u64(1..800))),
             Fault::SlowReceives => {
-                self.store.set_receive_delay(Duration::from_millis(self.random.u64(1..50)))
+                self.store.set_receive_delay(Duration::from_millis(self.random.u64(1..50)));
             }
             Fault::Partition => self.nodes[node].gate.close(true, true),
             Fault::PartitionSends => self.nodes[node].gate.close(true, false),

@@ -3,15 +3,18 @@
 use std::{
     pin::pin,
     sync::{Arc, Mutex, mpsc},
+    time::Duration,
 };
 
 use futures_util::StreamExt;
-use scaleout_cluster::{Caster, Target};
+use scaleout_cluster::{Caster, Missing, Target};
 use scaleout_core::ErrorKind;
-use scaleout_socketioxide::{AdapterConfig, Confirm, Delivery, ScaleoutError};
+use scaleout_socketioxide::{
+    AdapterConfig, BroadcastFlags, BroadcastOptions, Confirm, Delivery, Partial, ScaleoutError,
+};
 use socketioxide::BroadcastError;
 
-use super::world::{Node, PATIENCE, Setup, Store, clients, nodes, nodes_with, soon, until};
+use super::world::{Apart, Node, PATIENCE, Setup, Store, clients, nodes, nodes_with, soon, until};
 
 pub(crate) async fn an_operation_of_a_later_release_is_skipped_and_counted(store: &impl Store) {
     let nodes = nodes::<2>(store).await;
@@ -81,6 +84,58 @@ pub(crate) async fn an_ordered_delivery_waits_for_the_backplane(store: &impl Sto
     for client in &mut clients {
         client.expect("while", "away").await;
     }
+}
+
+pub(crate) async fn a_queued_confirmation_does_not_wait(store: &impl Store) {
+    let config = AdapterConfig::default().with_confirm(Confirm::Queued);
+    let nodes = nodes_with::<2>(store, &Setup { config, ..Setup::default() }).await;
+    let mut clients = clients(&nodes).await;
+    store.set_away(true).await;
+    nodes[0].io.emit("while", "away").await.expect("it waits to be sent");
+    clients[0].expect("while", "away").await;
+    store.set_away(false).await;
+    clients[1].expect("while", "away").await;
+}
+
+pub(crate) async fn a_frozen_node_is_told(store: &impl Store) {
+    let error = AdapterConfig::default().with_request_timeout(Duration::from_millis(500));
+    let accept = error.clone().with_partial(Partial::Accept);
+    let strict = Node::start(store.bus(), &Setup { config: error, ..Setup::default() }).await;
+    let lenient = Node::start(store.bus(), &Setup { config: accept, ..Setup::default() }).await;
+    let frozen = Apart::start(store.bus(), Setup::default()).await;
+    let nodes = [strict, lenient];
+    for node in &nodes {
+        node.serve("/", async || ()).await;
+        until("all nodes know each other", || node.ctr.cluster().members().len() == 3).await;
+    }
+    let _clients = clients(&nodes).await;
+    let [strict, lenient] = &nodes;
+    assert_eq!(strict.io.broadcast().fetch_sockets().await.expect("all answer").len(), 3);
+
+    strict.ctr.server_emit("hold", &()).await.expect("the store has it");
+    let error = strict.io.broadcast().fetch_sockets().await.expect_err("one does not answer");
+    let ScaleoutError::Incomplete { missing } = &error else { panic!("{error:?}") };
+    assert!(matches!(missing[..], [(_, Missing::Deadline)]), "{missing:?}");
+    assert!(!nodes.iter().any(|node| node.bus.node() == missing[0].0));
+    let found = lenient.io.broadcast().fetch_sockets().await.expect("what there is");
+    assert_eq!(found.len(), 2);
+    assert_eq!(nodes.each_ref().map(|node| node.ctr.counters().partial_answers), [1, 1]);
+    frozen.end().await;
+}
+
+pub(crate) async fn a_dead_node_is_waited_for_as_long_as_its_lease(store: &impl Store) {
+    let config = AdapterConfig::default().with_request_timeout(PATIENCE * 10);
+    let setup = Setup { config, lease: Some(Duration::from_secs(2)), ..Setup::default() };
+    let nodes = nodes_with::<2>(store, &setup).await;
+    let _clients = clients(&nodes).await;
+    let dead = Apart::start(store.bus(), setup).await;
+    until("it is known", || nodes[0].ctr.cluster().members().len() == 3).await;
+    nodes[0].ctr.server_emit("hold", &()).await.expect("the store has it");
+    dead.end().await;
+    let mut options = BroadcastOptions::default();
+    options.add_flag(BroadcastFlags::Broadcast);
+    let fetched = soon(nodes[0].ctr.fetch("/", &options)).await.expect("it can be asked");
+    assert_eq!((fetched.sockets.len(), fetched.complete), (2, true), "{fetched:?}");
 }
 
 pub(crate) async fn what_is_too_large_is_told(store: &impl Store) {

@@ -191,3 +191,19 @@ pub(crate) async fn a_fetch_without_a_node_that_left_is_complete(store: &impl St
     assert!(fetched.complete && fetched.missing.is_empty(), "{fetched:?}");
     assert_eq!(fetch(&first).await.len(), 1);
 }
+
+pub(crate) async fn a_server_that_is_not_known_yet_is_found(store: &impl Store) {
+    let nodes = nodes::<3>(store).await;
+    let [_first, second, _third] = clients(&nodes).await;
+    let mut options = BroadcastOptions::default();
+    options.add_flag(BroadcastFlags::Broadcast);
+    options.server_id = Some(nodes[1].io.config().server_id);
+    let fetched = nodes[0].ctr.fetch("/", &options).await.expect("all can be asked");
+    let sids: Vec<_> = fetched.sockets.iter().map(|socket| socket.id.to_string()).collect();
+    assert_eq!(sids, [second.sid]);
+
+    let nobody = Default::default();
+    options.server_id = Some(nobody);
+    let error = nodes[0].ctr.fetch("/", &options).await.expect_err("nobody is that server");
+    assert!(matches!(error, ScaleoutError::NoSuchServer(server) if server == nobody), "{error}");
+}

@@ -52,6 +52,7 @@ macro_rules! scenarios {
                 servers_are_counted,
                 a_socket_of_a_server_that_is_gone_is_told,
                 a_fetch_without_a_node_that_left_is_complete,
+                a_server_that_is_not_known_yet_is_found,
             ]
             server_events: [
                 an_event_reaches_the_other_servers_alone,
@@ -70,6 +71,9 @@ macro_rules! scenarios {
                 an_operation_of_a_later_release_is_skipped_and_counted,
                 sockets_here_do_not_wait_for_the_backplane,
                 an_ordered_delivery_waits_for_the_backplane,
+                a_queued_confirmation_does_not_wait,
+                a_frozen_node_is_told,
+                a_dead_node_is_waited_for_as_long_as_its_lease,
                 what_is_too_large_is_told,
                 a_burst_to_a_slow_node_arrives_whole,
                 emits_of_many_tasks_arrive_whole,

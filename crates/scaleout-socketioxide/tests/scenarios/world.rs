@@ -1,6 +1,11 @@
 //! The nodes that scenarios play on.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{Mutex, mpsc},
+    thread,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use hyper::{Request, service::Service as _};
@@ -8,7 +13,7 @@ use scaleout_cluster::{Cluster, ClusterConfig};
 use scaleout_core::{Bus, BusBuilder};
 use scaleout_socketioxide::{AdapterConfig, ScaleoutAdapter, ScaleoutCtr};
 use socketioxide::{ParserConfig, SocketIo, SocketIoBuilder, adapter::Emitter, handler::ConnectHandler};
-use tokio::io::DuplexStream;
+use tokio::{io::DuplexStream, runtime::Builder, sync::oneshot};
 
 use super::client::Client;
 
@@ -47,6 +52,7 @@ pub(crate) struct Setup {
     pub(crate) config: AdapterConfig,
     pub(crate) msgpack: bool,
     pub(crate) buffer: Option<usize>,
+    pub(crate) lease: Option<Duration>,
 }
 
 impl Node {
@@ -56,7 +62,7 @@ impl Node {
         let cluster_config = ClusterConfig::default()
             .with_name("socketio")
             .with_heartbeat_interval(Duration::from_millis(500))
-            .with_lease(Duration::from_secs(30));
+            .with_lease(setup.lease.unwrap_or(PATIENCE));
         let cluster = Cluster::start(&bus, cluster_config).expect("settings that work");
         cluster.ready().await;
         let ctr = ScaleoutCtr::on(cluster, setup.config.clone()).expect("settings that work");
@@ -118,6 +124,49 @@ pub(crate) async fn nodes_with<const N: usize>(store: &impl Store, setup: &Setup
         until("all nodes know each other", || node.ctr.cluster().members().len() == N).await;
     }
     nodes.try_into().unwrap_or_else(|_| unreachable!("there are N of them"))
+}
+
+/// A node with one client that may stand still: it has a thread of its own, as if it were a process of its own.
+///
+/// It stands still from the server event `hold` on, until told to go on, and then goes without a goodbye.
+pub(crate) struct Apart {
+    go_on: mpsc::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Apart {
+    pub(crate) async fn start(bus: BusBuilder, setup: Setup) -> Self {
+        let (connected, is_connected) = oneshot::channel();
+        let (go_on, held) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let held = Mutex::new(held);
+            runtime.block_on(async move {
+                let node = Node::start(bus, &setup).await;
+                node.serve("/", async || ()).await;
+                let (end, ended) = oneshot::channel::<()>();
+                let end = Mutex::new(Some(end));
+                let _handler = node.ctr.on_server_event("hold", move |_| {
+                    let _ = held.lock().expect("whole").recv_timeout(PATIENCE);
+                    drop(end.lock().expect("whole").take());
+                });
+                let _client = node.client("/").await;
+                connected.send(()).expect("it is waited for");
+                let _ = ended.await;
+            });
+            runtime.shutdown_background();
+        });
+        soon(is_connected).await.expect("it is connected");
+        Self { go_on, thread }
+    }
+
+    /// Ends it.
+    pub(crate) async fn end(self) {
+        let _ = self.go_on.send(());
+        let thread = self.thread;
+        let ended = tokio::task::spawn_blocking(|| thread.join()).await.expect("it ends");
+        ended.expect("it ends without a panic");
+    }
 }
 
 /// A client of each node, of `/`.

@@ -326,7 +326,7 @@ impl World {
 
 impl Node {
     fn new(id: NodeId, incarnation: u64) -> Self {
-        let mut state = State::new(id, 1_000);
+        let mut state = State::new(id, 1, 1_000);
         state.set_watched(true);
         Self {
             id,
@@ -404,7 +404,7 @@ fn members(state: &State) -> Vec<String> {
 
 /// A state that was told that node 2 has version 5, and what it asks.
 fn asking() -> (State, Question, Series) {
-    let mut state = State::new(NodeId(1), 10);
+    let mut state = State::new(NodeId(1), 1, 10);
     state.beat(NodeId(2), 1, 5);
     let question = state.questions()[0];
     let next = state.ask(question).expect("it has none of the entries");
@@ -453,7 +453,7 @@ fn a_page_of_an_earlier_life_is_no_answer() {
 
 #[test]
 fn a_version_that_is_known_asks_nobody() {
-    let mut state = State::new(NodeId(1), 10);
+    let mut state = State::new(NodeId(1), 1, 10);
     state.beat(NodeId(2), 1, 0);
     state.delta(NodeId(2), &delta(0, 1, &[("a", Some(b""))]));
     state.beat(NodeId(2), 1, 1);
@@ -464,7 +464,7 @@ fn a_version_that_is_known_asks_nobody() {
 
 #[test]
 fn a_member_of_whom_only_others_told_is_asked() {
-    let mut state = State::new(NodeId(1), 10);
+    let mut state = State::new(NodeId(1), 1, 10);
     state.beat(NodeId(2), 1, 0);
     state.unknown(NodeId(2));
     state.unknown(NodeId(2));
@@ -511,7 +511,7 @@ fn entries_that_come_and_go_while_nobody_answers_do_not_pile_up() {
 
 #[test]
 fn what_is_out_of_bounds_is_refused() {
-    let mut state = State::new(NodeId(1), 2);
+    let mut state = State::new(NodeId(1), 1, 2);
     let (long, large) = ("x".repeat(256), [0; 1_025]);
     let name = PresenceError::NameTooLong { actual: 256, limit: 255 };
     assert_eq!(state.track(&long, "m", b""), Err(name));
@@ -522,4 +522,26 @@ fn what_is_out_of_bounds_is_refused() {
     assert_eq!(state.track("g", "m", b""), Ok(()));
     assert_eq!(state.track("g", "n", b""), Err(PresenceError::TooMany { limit: 2 }));
     assert_eq!(state.track("g", "m", b"other"), Ok(()), "it is tracked already");
+}
+
+#[test]
+fn a_late_delta_of_an_earlier_life_says_nothing_of_the_next() {
+    let (mut before, mut after) = (State::new(NodeId(2), 1, 10), State::new(NodeId(2), 2, 10));
+    let mut late = None;
+    for member in ["a", "b", "c"] {
+        before.track("g", member, b"").expect("it fits");
+        late = before.next_delta(1_000);
+        before.settle(true);
+    }
+    after.track("g", "new", b"").expect("it fits");
+    after.next_delta(1_000);
+    after.settle(true);
+    let mut state = State::new(NodeId(1), 1, 10);
+    state.beat(NodeId(2), 2, after.version());
+    state.delta(NodeId(2), &late.expect("there was a change"));
+    let [question] = state.questions()[..] else { panic!("not one question") };
+    let NextAsk { ask, series } = state.ask(question).expect("it has no page");
+    assert!(state.answered(NodeId(2), series, &after.page(ask, 1_000)));
+    assert!(state.is_settled());
+    assert_eq!(members(&state), ["new"]);
 }
