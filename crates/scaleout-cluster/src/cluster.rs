@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use scaleout_core::{Bus, Error, ErrorKind, Gap, NodeId, Publish, Role};
 use tokio::{
+    runtime::Handle,
     sync::{Notify, Semaphore, watch},
     task::AbortHandle,
     time::Instant,
@@ -98,6 +99,8 @@ impl Cluster {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn start(bus: &Bus, config: ClusterConfig) -> Result<Self, Error> {
+        // Panics before anything is noted that would stay.
+        let runtime = Handle::current();
         config.check()?;
         if bus.config().role == Role::PublishOnly {
             let problem =
@@ -117,7 +120,8 @@ impl Cluster {
             role: config.role.clone(),
             version: config.version.clone(),
         };
-        let incarnation = NEXT_INCARNATION.fetch_add(1, Ordering::Relaxed);
+        let incarnation =
+            NEXT_INCARNATION.update(Ordering::Relaxed, Ordering::Relaxed, |next| next.saturating_add(1));
         let (interval, join_wait) = (config.heartbeat_interval, config.join_wait);
         let channel: Arc<str> = channel(&config.name).into();
         // Before the first message goes out, so that nothing that follows it is missed.
@@ -141,9 +145,9 @@ impl Cluster {
         });
         presence::register(&inner);
         let tasks = [
-            tokio::spawn(router::receive(Arc::clone(&inner), subscription)).abort_handle(),
-            tokio::spawn(router::pass_time(Arc::clone(&inner))).abort_handle(),
-            tokio::spawn(presence::run(Arc::clone(&inner))).abort_handle(),
+            runtime.spawn(router::receive(Arc::clone(&inner), subscription)).abort_handle(),
+            runtime.spawn(router::pass_time(Arc::clone(&inner))).abort_handle(),
+            runtime.spawn(presence::run(Arc::clone(&inner))).abort_handle(),
         ];
         Ok(Self { owner: Arc::new(Owner { inner, tasks }) })
     }
@@ -290,6 +294,9 @@ impl Cluster {
     /// [`NoSuchNode`](RequestError::NoSuchNode), [`TooMany`](RequestError::TooMany),
     /// [`InvalidSubject`](RequestError::InvalidSubject), [`Closed`](RequestError::Closed). What fails later is told by
     /// [`Replies::missing`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with a timer; any will do, also another one than the bus's.
     pub fn request(
         &self,
         subject: &str,
@@ -431,11 +438,19 @@ impl Inner {
 
     /// Sends what a full queue must not refuse.
     pub(crate) fn control(&self, channel: &str, message: &[u8]) {
+        if let Err(error) = self.try_control(channel, message) {
+            self.note_unsent(&error);
+        }
+    }
+
+    /// As [`control`](Self::control), and tells whether the bus refuses it at once; the rest is said again sooner or later.
+    pub(crate) fn try_control(&self, channel: &str, message: &[u8]) -> Result<(), Error> {
         let mut sent = self.bus.publish_control(channel, message);
-        // What fails at once is known at once; the rest is said again sooner or later.
-        if let Some(Err(error)) = futures_util::FutureExt::now_or_never(&mut sent)
-            && self.counters.unsent.add_first()
-        {
+        futures_util::FutureExt::now_or_never(&mut sent).unwrap_or(Ok(()))
+    }
+
+    pub(crate) fn note_unsent(&self, error: &Error) {
+        if self.counters.unsent.add_first() {
             tracing::warn!(%error, cluster = %self.config.name, "a message of the cluster was not sent");
         }
     }
@@ -535,6 +550,9 @@ impl Inner {
         self.members.send_replace(Arc::new(Members::closed()));
         self.ready.send_replace(true);
         drop(membership);
+        // Nothing comes for them any more, and one that holds a handle of this cluster would keep it for ever.
+        self.handlers.clear();
+        self.pulse.notify_one();
         let place = (self.bus.node(), self.config.name.clone());
         JOINED.lock().unwrap_or_else(PoisonError::into_inner).remove(&place);
         Some(goodbye)

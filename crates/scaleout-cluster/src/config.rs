@@ -31,7 +31,8 @@ pub struct ClusterConfig {
     /// Requests wait no longer than that for a node that died. Less gives up nodes that merely paused, which then come
     /// back as new ones.
     pub lease: Duration,
-    /// How long a node that starts waits for the list of members before it takes itself to be the first. Defaults to 500 ms.
+    /// How long a node that starts waits for the list of members before it takes itself to be the first. Defaults to 500 ms;
+    /// at most five minutes.
     ///
     /// Only a first node waits that long. Less than a round trip through the store makes a node answer for itself
     /// alone until the next heartbeats of the others.
@@ -117,9 +118,10 @@ impl ClusterConfig {
             self.heartbeat_interval < Duration::from_millis(10),
             "heartbeat_interval is below 10 ms".into(),
         );
-        refuse(self.lease < self.heartbeat_interval * 3, "lease is below three heartbeat_intervals".into());
-        // What the bus knows of a silent node goes back that far.
-        refuse(self.lease > Duration::from_secs(300), "lease is above five minutes".into());
+        let least_lease = self.heartbeat_interval.saturating_mul(3);
+        refuse(self.lease < least_lease, "lease is below three heartbeat_intervals".into());
+        refuse(self.lease > MAX_LEASE, "lease is above five minutes".into());
+        refuse(self.join_wait > MAX_LEASE, "join_wait is above five minutes".into());
         refuse(self.max_pending_requests == 0, "max_pending_requests is 0: nothing could be asked".into());
         refuse(self.max_unread_parts == 0, "max_unread_parts is 0: no answer could be read".into());
         refuse(self.max_running_handlers == 0, "max_running_handlers is 0: nothing could be served".into());
@@ -129,6 +131,9 @@ impl ClusterConfig {
         Err(Error::new(ErrorKind::Config, format!("cluster settings: {}", problems.join("; "))))
     }
 }
+
+/// What the bus knows of a silent node goes back that far.
+pub(crate) const MAX_LEASE: Duration = Duration::from_secs(300);
 
 const NAME_RULE: &str = "the name is empty, longer than 64 bytes, or has a `/`";
 
@@ -159,5 +164,18 @@ mod tests {
         for part in ["name", "label", "lease", "max_unread_parts"] {
             assert!(text.contains(part), "{text}");
         }
+    }
+
+    #[test]
+    fn times_without_end_are_refused() {
+        let forever = ClusterConfig::default()
+            .with_heartbeat_interval(Duration::MAX)
+            .with_lease(Duration::MAX)
+            .with_join_wait(Duration::MAX);
+        let text = forever.check().unwrap_err().to_string();
+        assert!(text.contains("lease is above") && text.contains("join_wait"), "{text}");
+        let text =
+            ClusterConfig::default().with_heartbeat_interval(Duration::MAX).check().unwrap_err().to_string();
+        assert!(text.contains("below three"), "{text}");
     }
 }

@@ -3,12 +3,12 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, PoisonError, RwLock, Weak},
+    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, Weak},
 };
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use scaleout_core::{Gap, NodeId};
+use scaleout_core::{ErrorKind, Gap, NodeId};
 use tokio::time::Instant;
 
 use crate::{
@@ -56,6 +56,9 @@ struct Asked {
     deadline: Instant,
 }
 
+/// Bytes of the reason for a failure at most.
+const MAX_WHY_BYTES: usize = 4_096;
+
 impl Responder {
     pub(crate) fn none() -> Self {
         Self { asked: None }
@@ -85,13 +88,14 @@ impl Responder {
         self.end(|asked| wire::finish(asked.id, asked.parts, None));
     }
 
-    /// Sends the last part, or the only one.
+    /// Sends the last part, or the only one; one too large for the store makes the request fail.
     pub fn reply(mut self, payload: &[u8]) {
         self.end(|asked| wire::finish(asked.id, asked.parts, Some(payload)));
     }
 
-    /// Tells that the request failed, and why, in one line.
+    /// Tells that the request failed, and why, in one line; what goes beyond 4 KiB of it is not told.
     pub fn fail(mut self, why: &str) {
+        let why = &why[..why.floor_char_boundary(MAX_WHY_BYTES)];
         self.end(|asked| wire::failure(asked.id, Reason::Failed, why));
     }
 
@@ -101,8 +105,13 @@ impl Responder {
 
     fn end(&mut self, message: impl FnOnce(&Asked) -> Vec<u8>) {
         let Some(asked) = self.asked.take() else { return };
-        if let Some(inner) = asked.inner.upgrade() {
-            inner.control(&asked.channel, &message(&asked));
+        let Some(inner) = asked.inner.upgrade() else { return };
+        let Err(error) = inner.try_control(&asked.channel, &message(&asked)) else { return };
+        inner.note_unsent(&error);
+        if matches!(error.kind(), ErrorKind::PayloadTooLarge { .. }) {
+            // Or it would be waited for until the deadline.
+            let why = wire::failure(asked.id, Reason::Failed, &format!("the answer was not sent: {error}"));
+            inner.control(&asked.channel, &why);
         }
     }
 }
@@ -123,11 +132,15 @@ type Handler = Arc<dyn Fn(Incoming) + Send + Sync>;
 type GapHandler = Arc<dyn Fn(&Gap) + Send + Sync>;
 
 /// The handlers of a cluster, by subject.
+///
+/// What a handler holds may be whatever: a registration, the last handle of this cluster. So none is dropped under a lock.
 #[derive(Default)]
 pub(crate) struct Handlers {
     subjects: RwLock<BySubject>,
-    gaps: RwLock<Vec<(u64, GapHandler)>>,
+    gaps: RwLock<Gaps>,
 }
+
+type Gaps = Vec<(u64, GapHandler)>;
 
 /// Each with the key of its registration.
 type BySubject = HashMap<Box<[u8]>, (u64, Handler)>;
@@ -135,19 +148,39 @@ type BySubject = HashMap<Box<[u8]>, (u64, Handler)>;
 impl Handlers {
     /// Sets the handler of a subject; one that was set before gets nothing any more.
     fn set(&self, subject: &str, key: u64, handler: Handler) {
-        let mut handlers = self.subjects.write().unwrap_or_else(PoisonError::into_inner);
-        handlers.insert(subject.as_bytes().into(), (key, handler));
+        let earlier = self.subjects().insert(subject.as_bytes().into(), (key, handler));
+        drop(earlier);
     }
 
     fn remove(&self, subject: &[u8], key: u64) {
-        let mut handlers = self.subjects.write().unwrap_or_else(PoisonError::into_inner);
-        if handlers.get(subject).is_some_and(|(held, _)| *held == key) {
-            handlers.remove(subject);
-        }
+        let mut handlers = self.subjects();
+        let is_held = handlers.get(subject).is_some_and(|(held, _)| *held == key);
+        let removed = is_held.then(|| handlers.remove(subject));
+        drop(handlers);
+        drop(removed);
     }
 
     fn remove_gap(&self, key: u64) {
-        self.gaps.write().unwrap_or_else(PoisonError::into_inner).retain(|(held, _)| *held != key);
+        let mut handlers = self.gaps();
+        let place = handlers.iter().position(|(held, _)| *held == key);
+        let removed = place.map(|place| handlers.remove(place));
+        drop(handlers);
+        drop(removed);
+    }
+
+    /// Removes all of them.
+    pub(crate) fn clear(&self) {
+        let subjects = std::mem::take(&mut *self.subjects());
+        let gaps = std::mem::take(&mut *self.gaps());
+        drop((subjects, gaps));
+    }
+
+    fn subjects(&self) -> RwLockWriteGuard<'_, BySubject> {
+        self.subjects.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gaps(&self) -> RwLockWriteGuard<'_, Gaps> {
+        self.gaps.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn get(&self, subject: &[u8]) -> Option<Handler> {
@@ -166,13 +199,18 @@ impl fmt::Debug for Handlers {
 impl Inner {
     pub(crate) fn register(self: &Arc<Self>, subject: &str, handler: Handler) -> Registration {
         let key = self.next_id();
-        self.handlers.set(subject, key, handler);
+        // A closed one has none, or they would keep what they hold.
+        if !self.is_closed() {
+            self.handlers.set(subject, key, handler);
+        }
         Registration { inner: Arc::downgrade(self), subject: Some(subject.as_bytes().into()), key }
     }
 
     pub(crate) fn register_gap(self: &Arc<Self>, handler: GapHandler) -> Registration {
         let key = self.next_id();
-        self.handlers.gaps.write().unwrap_or_else(PoisonError::into_inner).push((key, handler));
+        if !self.is_closed() {
+            self.handlers.gaps().push((key, handler));
+        }
         Registration { inner: Arc::downgrade(self), subject: None, key }
     }
 

@@ -189,16 +189,19 @@ impl MemberWatch {
     /// Dropping the future loses nothing.
     pub async fn changed(&mut self) -> Option<Vec<MemberEvent>> {
         loop {
-            self.members.changed().await.ok()?;
+            // Before the wait: once the cluster is closed, nothing changes any more.
             let now = Arc::clone(&self.members.borrow_and_update());
             if now.closed {
                 return None;
             }
-            let events = self.seen.changes(&now);
-            self.seen = now;
-            if !events.is_empty() {
-                return Some(events);
+            if !Arc::ptr_eq(&now, &self.seen) {
+                let events = self.seen.changes(&now);
+                self.seen = now;
+                if !events.is_empty() {
+                    return Some(events);
+                }
             }
+            self.members.changed().await.ok()?;
         }
     }
 }

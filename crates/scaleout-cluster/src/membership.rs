@@ -307,8 +307,12 @@ impl Membership {
             self.remove(now, node, incarnation, Departure::Expired);
         } else if incarnation >= self.incarnation {
             self.remove(now, node, incarnation, Departure::Expired);
-            self.incarnation = incarnation.saturating_add(1);
-            self.next_heartbeat = now;
+            if let Some(next) = incarnation.checked_add(1) {
+                self.incarnation = next;
+                self.next_heartbeat = now;
+            }
+            // Else it has no life left, which only a lie brings about: each heartbeat is answered by another expulsion,
+            // so none goes out before its time.
             // Whoever came meanwhile is unknown here if messages were lost.
             self.hello = Hello::Sent;
         }

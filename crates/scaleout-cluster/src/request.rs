@@ -96,6 +96,7 @@ pub struct Replies {
     deadline: Pin<Box<Sleep>>,
     ended: bool,
     missing: Vec<(NodeId, Missing)>,
+    members_known: bool,
 }
 
 /// What came of a request.
@@ -103,10 +104,12 @@ pub struct Replies {
 pub struct Collected {
     /// The parts of all answers, in the order of their arrival.
     pub replies: Vec<Reply>,
-    /// Whether every node that was asked answered in full.
+    /// Whether every node answered in full that was to be asked.
     pub complete: bool,
     /// The nodes that did not, and why.
     pub missing: Vec<(NodeId, Missing)>,
+    /// Whether all members were known when the wait ended; else there may be others, of whom `missing` tells nothing.
+    pub members_known: bool,
 }
 
 impl Replies {
@@ -123,6 +126,7 @@ impl Replies {
             deadline: Box::pin(sleep(deadline)),
             ended: false,
             missing: Vec::new(),
+            members_known: false,
         }
     }
 
@@ -138,6 +142,13 @@ impl Replies {
         &self.missing
     }
 
+    /// Whether all members were known when the stream ended: `false` before that, and where this node had not heard who
+    /// is there by the deadline. Then there may be others, of whom [`missing`](Self::missing) tells nothing.
+    #[must_use]
+    pub fn members_known(&self) -> bool {
+        self.members_known
+    }
+
     /// Waits for all answers.
     pub async fn collect(mut self) -> Collected {
         let mut replies = Vec::new();
@@ -145,7 +156,14 @@ impl Replies {
             replies.push(reply);
         }
         let missing = std::mem::take(&mut self.missing);
-        Collected { replies, complete: missing.is_empty(), missing }
+        let members_known = self.members_known;
+        Collected { replies, complete: missing.is_empty() && members_known, missing, members_known }
+    }
+
+    fn forget(&self) {
+        if let Some(inner) = self.inner.upgrade() {
+            inner.requests.remove(self.pending.id);
+        }
     }
 
     /// Whether the request was not confirmed in time, or refused, as far as is known.
@@ -192,8 +210,11 @@ impl Stream for Replies {
             return Poll::Pending;
         }
         this.missing = std::mem::take(&mut progress.missing);
+        this.members_known = !progress.gave_up_joining;
         drop(progress);
         this.ended = true;
+        // However long it is kept: it is not unanswered any more.
+        this.forget();
         Poll::Ready(None)
     }
 }
@@ -206,9 +227,7 @@ impl FusedStream for Replies {
 
 impl Drop for Replies {
     fn drop(&mut self) {
-        if let Some(inner) = self.inner.upgrade() {
-            inner.requests.remove(self.pending.id);
-        }
+        self.forget();
     }
 }
 
@@ -230,6 +249,8 @@ struct Progress {
     open: usize,
     /// Whether this node does not know the members yet, so that more may be waited for.
     joining: bool,
+    /// Whether that was so when the wait ended.
+    gave_up_joining: bool,
     /// Whether the request is in the log, so that whoever comes now does not get it.
     is_back: bool,
     replies: VecDeque<Reply>,
@@ -283,7 +304,7 @@ impl Progress {
 
     /// Ends the wait for all.
     fn give_up(&mut self, why: impl Fn() -> Missing) {
-        self.joining = false;
+        self.gave_up_joining |= std::mem::replace(&mut self.joining, false);
         let open = self.nodes.iter().filter(|(_, answer)| !answer.finished);
         let mut open: Vec<_> = open.map(|(node, _)| *node).collect();
         open.sort_unstable();

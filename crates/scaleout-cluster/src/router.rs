@@ -53,7 +53,7 @@ impl Inboxes {
 
 /// Lets time pass: heartbeats, leases, answers that are due.
 pub(crate) async fn pass_time(inner: Arc<Inner>) {
-    loop {
+    while !inner.is_closed() {
         let next = {
             let mut membership = inner.membership();
             if inner.heard_itself.swap(false, Ordering::Relaxed) {

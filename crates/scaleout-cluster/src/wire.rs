@@ -29,6 +29,7 @@ use scaleout_core::NodeId;
 use crate::{
     Target,
     codec::{DecodeError, Reader, Writer},
+    config::MAX_LEASE,
 };
 
 const VERSION: u8 = 1;
@@ -246,7 +247,8 @@ fn write_about(writer: &mut Writer, about: &About) {
 fn read_about(reader: &mut Reader) -> Result<About, DecodeError> {
     Ok(About {
         started_at_micros: reader.number()?,
-        lease: Duration::from_millis(reader.number()?),
+        // Whatever it says: who is gone must not be kept for ever.
+        lease: Duration::from_millis(reader.number()?).min(MAX_LEASE),
         label: reader.text()?.to_owned(),
         role: reader.text()?.to_owned(),
         version: reader.text()?.to_owned(),
@@ -355,6 +357,16 @@ mod tests {
         assert_eq!(read(Bytes::from_static(&[2, 0])), Err(DecodeError::Version(2)));
         let unknown = DecodeError::Unknown { field: "kind", value: 99 };
         assert_eq!(read(Bytes::from_static(&[1, 99])), Err(unknown));
+    }
+
+    #[test]
+    fn a_lease_is_no_longer_than_a_config_may_have_it() {
+        let mut state = state();
+        state.about.lease = Duration::MAX;
+        let Ok(Wire::Heartbeat { state, .. }) = read(heartbeat(&state, false).into()) else {
+            panic!("it is a heartbeat")
+        };
+        assert_eq!(state.about.lease, MAX_LEASE);
     }
 
     proptest! {

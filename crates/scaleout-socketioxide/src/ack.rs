@@ -72,7 +72,7 @@ impl<E: SocketEmitter> AckStream<E> {
             }
         }
         let missing: Vec<_> = remote.missing().iter().filter(|(_, why)| !why.is_gone()).collect();
-        if !missing.is_empty() {
+        if !missing.is_empty() || !remote.members_known() {
             self.shared.counts.partial_answers.add();
             tracing::warn!(nodes = missing.len(), first = ?missing.first(), "acks of nodes are missing");
         }

@@ -19,11 +19,13 @@ use socketioxide_core::{
         SocketEmitter, Spawnable, errors::BroadcastError,
     },
     packet::Packet,
+    parser::Parse,
 };
 
 use crate::{
     AckStream, Partial, ScaleoutCtr, ScaleoutError,
     op::{self, Kind},
+    registry::Form,
     requests::request_error,
     shared::{Route, SUBJECT, Shared},
 };
@@ -55,7 +57,10 @@ impl<E: SocketEmitter> CoreAdapter<E> for ScaleoutAdapter<E> {
     /// adapters of one namespace where this takes time.
     fn init(self: Arc<Self>, on_success: impl FnOnce() + Send + 'static) -> Init {
         let sockets = Arc::downgrade(&self.local);
-        let key = self.shared.registry.add(self.local.path(), self.local.server_id(), sockets);
+        // The two kinds of parsers cannot encode each other's values.
+        let sample = self.local.parser().encode_value(&(), None).ok();
+        let form = sample.map(|value| Form::of(&value));
+        let key = self.shared.registry.add(self.local.path(), self.local.server_id(), form, sockets);
         *self.key.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
         on_success();
         Init(())
@@ -162,7 +167,7 @@ impl<E: SocketEmitter> CoreAdapter<E> for ScaleoutAdapter<E> {
 
     async fn fetch_sockets(&self, options: BroadcastOptions) -> Result<Vec<RemoteSocketData>, ScaleoutError> {
         let fetched = self.shared.fetch(self.path(), &options).await?;
-        self.shared.check_complete(fetched.missing)?;
+        self.shared.check_complete(fetched.complete, fetched.missing)?;
         Ok(fetched.sockets)
     }
 

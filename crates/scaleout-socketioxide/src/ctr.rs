@@ -84,7 +84,11 @@ impl ScaleoutCtr {
     ///
     /// It replaces the handler that was set before, and must not block.
     pub fn on_gap(&self, handler: impl Fn(&Gap) + Send + Sync + 'static) {
-        *self.0.on_gap.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(handler));
+        let mut held = self.0.on_gap.write().unwrap_or_else(PoisonError::into_inner);
+        let earlier = held.replace(Arc::new(handler));
+        drop(held);
+        // Without the lock, whatever it holds.
+        drop(earlier);
     }
 
     /// The sockets of `namespace` that `options` select, of all nodes, with the nodes that did not answer.
@@ -140,6 +144,9 @@ impl ScaleoutCtr {
     /// Says goodbye to the other nodes, so that nobody waits for this one any more; the bus stays open.
     ///
     /// It waits for the store to have it, or `deadline` to pass. Sockets of this node get nothing of others afterwards.
+    ///
+    /// The last clone that is dropped, with all that socketioxide made of it, says goodbye too. But `SocketIo::close` of
+    /// socketioxide 0.18 keeps namespaces whose sockets were connected: a process that goes on after that calls this.
     pub async fn close(&self, deadline: Duration) {
         self.0.cluster.close(deadline).await;
     }

@@ -28,9 +28,9 @@ pub enum ScaleoutError {
     NoSuchServer(Uid),
     /// Other nodes could not be asked.
     Request(RequestError),
-    /// Nodes did not answer that still are members, each with the reason.
+    /// Nodes did not answer that still are members, each with the reason; or the members are not known yet.
     Incomplete {
-        /// Who, and why.
+        /// Who, and why. Nobody, where the store has been away since this node started, so that it knows of no others.
         missing: Vec<(NodeId, Missing)>,
     },
     /// What a server event, or an answer to one, holds could not be written or read.
@@ -60,11 +60,10 @@ impl fmt::Display for ScaleoutError {
             Self::NoSuchServer(uid) => write!(f, "no member of the cluster is server {uid}"),
             Self::Request(_) => f.write_str("other nodes could not be asked"),
             Self::Incomplete { missing } => {
-                write!(f, "{} nodes did not answer", missing.len())?;
-                match missing.first() {
-                    Some((node, why)) => write!(f, ", the first of them {node}: {why:?}"),
-                    None => Ok(()),
-                }
+                let Some((node, why)) = missing.first() else {
+                    return f.write_str("the other nodes are not known yet");
+                };
+                write!(f, "{} nodes did not answer, the first of them {node}: {why}", missing.len())
             }
             Self::Encode(_) => f.write_str("the data of an event cannot be encoded"),
             Self::Json(_) => f.write_str("the data of a server event is not what was expected"),

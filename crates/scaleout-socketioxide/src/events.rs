@@ -72,7 +72,7 @@ impl ServerEvent {
 pub struct ServerAnswers<T> {
     /// The answers, in the order of their arrival.
     pub answers: Vec<(NodeId, T)>,
-    /// Whether every server answered that is a member still.
+    /// Whether every server answered that is a member still; `false` also where the members are not known yet.
     pub complete: bool,
     /// Those that did not, and why.
     pub missing: Vec<(NodeId, Missing)>,
@@ -121,9 +121,11 @@ impl Events {
 
     fn remove(&self, event: &str, key: u64) {
         let mut handlers = self.handlers.write().unwrap_or_else(PoisonError::into_inner);
-        if handlers.get(event).is_some_and(|(held, _)| *held == key) {
-            handlers.remove(event);
-        }
+        let is_held = handlers.get(event).is_some_and(|(held, _)| *held == key);
+        let removed = is_held.then(|| handlers.remove(event));
+        drop(handlers);
+        // Without the lock: it may hold a registration, which takes it.
+        drop(removed);
     }
 }
 
@@ -135,7 +137,9 @@ impl Shared {
     ) -> EventRegistration {
         let key = self.events.next_key.fetch_add(1, Ordering::Relaxed);
         let mut handlers = self.events.handlers.write().unwrap_or_else(PoisonError::into_inner);
-        handlers.insert(event.into(), (key, Arc::new(handler)));
+        let earlier = handlers.insert(event.into(), (key, Arc::new(handler)));
+        drop(handlers);
+        drop(earlier);
         EventRegistration { shared: Arc::downgrade(self), event: event.into(), key }
     }
 
@@ -157,7 +161,7 @@ impl Shared {
         let operation = op::server_event(event, &serde_json::to_string(data)?);
         self.counts.published.add();
         let replies = self.cluster.request(SUBJECT, &operation, Target::Others, timeout)?;
-        let Collected { replies, mut missing, .. } = replies.collect().await;
+        let Collected { replies, mut missing, members_known, .. } = replies.collect().await;
         let mut answers = Vec::with_capacity(replies.len());
         for reply in replies {
             match serde_json::from_slice(&reply.payload) {
@@ -169,10 +173,11 @@ impl Shared {
             }
         }
         missing.retain(|(_, why)| !why.is_gone());
-        if !missing.is_empty() {
+        let complete = members_known && missing.is_empty();
+        if !complete {
             self.counts.partial_answers.add();
         }
-        Ok(ServerAnswers { answers, complete: missing.is_empty(), missing })
+        Ok(ServerAnswers { answers, complete, missing })
     }
 }
 

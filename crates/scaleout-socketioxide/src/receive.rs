@@ -59,6 +59,15 @@ impl Shared {
             self.skip(responder);
             return Ok(());
         }
+        if let Operation::Broadcast { packet, .. } | Operation::BroadcastWithAck { packet, .. } = &operation
+            && !namespace.takes(&packet.inner)
+        {
+            let value = packet.inner.index() as u8;
+            return Err((
+                DecodeError::Unknown { field: "packet for the parser of this node", value },
+                responder,
+            ));
+        }
         self.counts.received.add();
         perform(&namespace, operation, responder);
         Ok(())

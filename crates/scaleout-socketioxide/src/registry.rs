@@ -16,12 +16,12 @@ use futures_util::{
 };
 use smallvec::SmallVec;
 use socketioxide_core::{
-    Sid, Str, Uid,
+    Sid, Str, Uid, Value,
     adapter::{
         BroadcastFlags, BroadcastOptions, CoreLocalAdapter, RemoteSocketData, Room, SocketEmitter,
         errors::SocketError,
     },
-    packet::Packet,
+    packet::{Packet, PacketData},
 };
 
 use crate::op::answer::AckResult;
@@ -93,6 +93,22 @@ fn error_json(error: &impl serde::Serialize) -> String {
     serde_json::to_string(error).unwrap_or_default()
 }
 
+/// What a parser makes of data, and takes as such.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Text,
+    Bytes,
+}
+
+impl Form {
+    pub(crate) fn of(value: &Value) -> Self {
+        match value {
+            Value::Str(..) => Self::Text,
+            Value::Bytes(_) => Self::Bytes,
+        }
+    }
+}
+
 /// The adapters of one namespace at one moment.
 ///
 /// There may be several: socketioxide makes one for each of the first connections to a dynamic namespace that come at
@@ -106,6 +122,8 @@ pub(crate) struct Namespace {
 struct Served {
     key: u64,
     server: Uid,
+    /// Of its parser, if known.
+    form: Option<Form>,
     /// Weak: who is registered must not live for that alone.
     sockets: Weak<dyn Sockets>,
 }
@@ -120,6 +138,13 @@ impl Namespace {
     /// Whether an adapter here is of `server`.
     pub(crate) fn serves(&self, server: Uid) -> bool {
         self.served.iter().any(|served| served.server == server)
+    }
+
+    /// Whether this is an event that the parsers here can encode: they panic at anything else.
+    pub(crate) fn takes(&self, packet: &PacketData) -> bool {
+        let (PacketData::Event(value, _) | PacketData::BinaryEvent(value, _)) = packet else { return false };
+        let form = Form::of(value);
+        self.served.iter().all(|served| served.form.is_none_or(|takes| takes == form))
     }
 
     pub(crate) fn broadcast(
@@ -212,9 +237,9 @@ impl Registry {
     }
 
     /// Adds an adapter to a namespace; answers what to give to [`remove`](Self::remove).
-    pub(crate) fn add(&self, path: &Str, server: Uid, sockets: Weak<dyn Sockets>) -> u64 {
+    pub(crate) fn add(&self, path: &Str, server: Uid, form: Option<Form>, sockets: Weak<dyn Sockets>) -> u64 {
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
-        self.change(path, |served| served.push(Served { key, server, sockets }));
+        self.change(path, |served| served.push(Served { key, server, form, sockets }));
         key
     }
 

@@ -22,7 +22,7 @@ use crate::{
 pub struct Fetched {
     /// The sockets.
     pub sockets: Vec<RemoteSocketData>,
-    /// Whether every node answered that is a member still.
+    /// Whether every node answered that is a member still; `false` also where this node does not know the members yet.
     pub complete: bool,
     /// Those that did not, and why.
     pub missing: Vec<(NodeId, Missing)>,
@@ -39,7 +39,7 @@ impl Shared {
         let Some(target) = self.route_to_ask(path, options)?.there else {
             return Ok(Fetched { sockets: here(), complete: true, missing: Vec::new() });
         };
-        let Answers { answers, missing, is_here_missing } =
+        let Answers { answers, missing, is_here_missing, complete } =
             self.ask(Kind::Fetch, path, options, target, answer::read_sockets).await?;
         let mut sockets = if is_here_missing { here() } else { Vec::new() };
         let (members, me) = (self.cluster.members(), self.cluster.node());
@@ -51,7 +51,7 @@ impl Shared {
             let found = sids.into_iter().map(|id| RemoteSocketData { id, server_id, ns: ns.clone() });
             sockets.extend(found);
         }
-        Ok(Fetched { sockets, complete: missing.is_empty(), missing })
+        Ok(Fetched { sockets, complete, missing })
     }
 
     /// The rooms of the sockets that are meant, of all nodes, each once.
@@ -64,18 +64,22 @@ impl Shared {
         let Some(target) = self.route_to_ask(path, options)?.there else {
             return Ok(here().into_iter().collect());
         };
-        let Answers { answers, missing, is_here_missing } =
+        let Answers { answers, missing, is_here_missing, complete } =
             self.ask(Kind::Rooms, path, options, target, answer::read_rooms).await?;
-        self.check_complete(missing)?;
+        self.check_complete(complete, missing)?;
         let mut rooms = if is_here_missing { here() } else { HashSet::new() };
         rooms.extend(answers.into_iter().flat_map(|(_, rooms)| rooms));
         Ok(rooms.into_iter().collect())
     }
 
     /// Lets a partial answer pass where the configuration says so.
-    pub(crate) fn check_complete(&self, missing: Vec<(NodeId, Missing)>) -> Result<(), ScaleoutError> {
+    pub(crate) fn check_complete(
+        &self,
+        complete: bool,
+        missing: Vec<(NodeId, Missing)>,
+    ) -> Result<(), ScaleoutError> {
         match self.config.partial {
-            _ if missing.is_empty() => Ok(()),
+            _ if complete => Ok(()),
             Partial::Error => Err(ScaleoutError::Incomplete { missing }),
             Partial::Accept => {
                 tracing::warn!(nodes = missing.len(), first = ?missing.first(), "an answer is not complete");
@@ -100,7 +104,7 @@ impl Shared {
             .cluster
             .request(SUBJECT, &operation, target, timeout)
             .map_err(|error| request_error(error, options.server_id))?;
-        let Collected { replies, mut missing, .. } = replies.collect().await;
+        let Collected { replies, mut missing, members_known, .. } = replies.collect().await;
         let mut answers = Vec::with_capacity(replies.len());
         for reply in replies {
             match read(reply.payload) {
@@ -118,13 +122,14 @@ impl Shared {
             answers.retain(|(node, _)| *node != me);
         }
         missing.retain(|(node, why)| *node != me && !why.is_gone());
-        if !missing.is_empty() {
+        let complete = members_known && missing.is_empty();
+        if !complete {
             self.counts.partial_answers.add();
         }
-        if let (Some(server), true, true) = (options.server_id, answers.is_empty(), missing.is_empty()) {
+        if let (Some(server), true, true) = (options.server_id, answers.is_empty(), complete) {
             return Err(ScaleoutError::NoSuchServer(server));
         }
-        Ok(Answers { answers, missing, is_here_missing })
+        Ok(Answers { answers, missing, is_here_missing, complete })
     }
 }
 
@@ -134,6 +139,8 @@ struct Answers<T> {
     missing: Vec<(NodeId, Missing)>,
     /// Whether this node was asked, and its answer did not come back.
     is_here_missing: bool,
+    /// Whether nothing is missing: nobody, and nobody who is not known.
+    complete: bool,
 }
 
 /// A node that is gone is the server that was meant.

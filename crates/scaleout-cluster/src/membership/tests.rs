@@ -330,3 +330,16 @@ fn the_last_of_all_incarnations_is_no_panic() {
     world.log.0.push((id, expulsion));
     world.pass(Duration::from_secs(5));
 }
+
+#[test]
+fn who_has_no_life_left_does_not_hurry() {
+    let mut world = World::of(1);
+    let node = &mut world.nodes[0];
+    let due = node.machine.next_heartbeat;
+    let now = due + Duration::from_secs(1);
+    for _ in 0..2 {
+        let expulsion = Wire::Expulsion { node: node.id, incarnation: u64::MAX };
+        node.machine.receive(now, NodeId(99), expulsion);
+    }
+    assert_eq!(node.machine.next_heartbeat, due);
+}

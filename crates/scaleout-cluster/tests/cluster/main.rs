@@ -5,6 +5,7 @@
 #[path = "../stores/mod.rs"]
 mod stores;
 
+mod ends;
 mod members;
 mod presence;
 mod requests;

@@ -8,6 +8,7 @@ pub(crate) mod faults;
 pub(crate) mod members;
 pub(crate) mod namespaces;
 pub(crate) mod server_events;
+pub(crate) mod troubles;
 pub(crate) mod world;
 
 /// Makes a test of each scenario. `$open` is a function that opens a fresh store, or answers `None` where this machine has
@@ -81,6 +82,17 @@ macro_rules! scenarios {
                 a_process_without_sockets_emits,
                 a_process_without_sockets_moves_sockets,
                 an_emitter_is_no_server,
+            ]
+            troubles: [
+                an_emit_does_not_wait_for_a_store_that_goes,
+                what_is_told_of_an_emit_is_so,
+                a_store_that_restarts_within_a_burst_loses_nothing,
+                who_knows_no_members_yet_has_no_complete_answer,
+                a_packet_that_no_parser_here_takes_is_refused,
+                who_drops_everything_leaves_nothing,
+                who_closes_in_order_leaves_nothing,
+                a_handler_of_events_may_hold_registrations,
+                an_ordered_volatile_packet_reaches_all,
             ]
         }
     };
