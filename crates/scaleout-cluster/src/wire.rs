@@ -116,7 +116,10 @@ pub(crate) fn members(members: &[(NodeId, NodeState)]) -> Vec<u8> {
 
 #[inline]
 pub(crate) fn cast(target: Target, subject: &str, payload: &[u8]) -> Vec<u8> {
-    let mut writer = begin(4, 24 + subject.len() + payload.len());
+    // To the byte: what is more costs a second allocation where it becomes `Bytes`.
+    let target_len = if let Target::Node(_) = target { 17 } else { 1 };
+    let subject_len = subject.len() + if subject.len() < 0x80 { 1 } else { 2 };
+    let mut writer = begin(4, target_len + subject_len + payload.len());
     write_target(&mut writer, target);
     writer.text(subject);
     writer.rest(payload);
@@ -339,6 +342,16 @@ mod tests {
                 if let Ok(read) = read(Bytes::copy_from_slice(&bytes[..len])) {
                     assert_ne!(read, expected);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_cast_takes_no_more_room_than_it_has_bytes() {
+        for target in [Target::All, Target::Others, Target::Node(NodeId(7))] {
+            for len in [1, 127, 128, 255] {
+                let bytes = cast(target, &"s".repeat(len), &[0; 300]);
+                assert_eq!(bytes.capacity(), bytes.len(), "{target:?} {len}");
             }
         }
     }

@@ -73,6 +73,12 @@ impl StateWatch {
         self.0.borrow().get(stream.index()).is_some_and(StreamState::is_up)
     }
 
+    /// The state of `stream`; `None` for one that is not there.
+    #[must_use]
+    pub fn of(&self, stream: StreamIndex) -> Option<StreamState> {
+        self.0.borrow().get(stream.index()).cloned()
+    }
+
     /// The state of each stream now, by index.
     #[must_use]
     pub fn current(&self) -> Vec<StreamState> {

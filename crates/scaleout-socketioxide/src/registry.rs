@@ -1,7 +1,7 @@
 //! The namespaces of this process, each with the adapters that serve it.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     fmt,
     sync::{
         Arc, PoisonError, RwLock, Weak,
@@ -14,6 +14,7 @@ use futures_util::{
     StreamExt,
     stream::{BoxStream, SelectAll},
 };
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 use socketioxide_core::{
     Sid, Str, Uid, Value,

@@ -3,14 +3,20 @@
 use std::{
     fmt,
     sync::{Arc, PoisonError, RwLock, Weak},
+    time::Duration,
 };
 
 use futures_util::FutureExt;
 use scaleout_cluster::{Cluster, Registration, Target};
-use scaleout_core::{Error, ErrorKind, Gap, StreamIndex, StreamState};
+use scaleout_core::{Error, ErrorKind, Gap, Publish, StateWatch, StreamIndex, StreamState};
 use socketioxide_core::adapter::{
     BroadcastFlags, BroadcastOptions,
     errors::{BroadcastError, SocketError},
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior, interval},
 };
 
 use crate::{
@@ -33,8 +39,31 @@ pub(crate) struct Shared {
     pub(crate) counts: Counts,
     pub(crate) on_gap: RwLock<Option<GapHandler>>,
     stream: StreamIndex,
+    state: StateWatch,
+    /// Tells emits that wait for the store to look whether they still should.
+    look: Arc<Notify>,
     _handlers: [Registration; 2],
 }
+
+/// Tells waiting emits to look when the state of the streams changes, and now and then.
+async fn make_look(shared: Weak<Shared>, look: Arc<Notify>, mut state: StateWatch, within: Duration) {
+    let mut ticks = interval((within / 4).clamp(MIN_LOOK, MAX_LOOK));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let open = tokio::select! {
+            changed = state.changed() => changed.is_some(),
+            _ = ticks.tick() => true,
+        };
+        look.notify_waiters();
+        if !open || shared.strong_count() == 0 {
+            return;
+        }
+    }
+}
+
+/// How far apart looks are at least and at most, but for changes.
+const MIN_LOOK: Duration = Duration::from_millis(10);
+const MAX_LOOK: Duration = Duration::from_secs(1);
 
 /// Where an operation is to be done.
 #[derive(Debug, Clone, Copy)]
@@ -63,8 +92,14 @@ impl Shared {
                 }),
             ];
             let bus = cluster.bus();
+            let (state, look) = (bus.state(), Arc::new(Notify::new()));
+            if let Confirm::Stored { within } = config.confirm {
+                tokio::spawn(make_look(Weak::clone(shared), Arc::clone(&look), bus.state(), within));
+            }
             Self {
                 stream: bus.stream_of(cluster.channel()),
+                state,
+                look,
                 config,
                 registry: Registry::default(),
                 servers: Servers::default(),
@@ -138,13 +173,7 @@ impl Shared {
         match self.config.confirm {
             Confirm::Queued => Ok(()),
             Confirm::Stored { within } => {
-                let outcome = tokio::select! {
-                    biased;
-                    outcome = publish => Some(outcome),
-                    () = self.until_down() => None,
-                    () = tokio::time::sleep(within) => None,
-                };
-                if let Some(outcome) = outcome {
+                if let Some(outcome) = self.stored(&mut publish, within).await {
                     return self.outcome(outcome, here);
                 }
                 self.counts.queued.add();
@@ -153,17 +182,24 @@ impl Shared {
         }
     }
 
-    /// Waits until the stream is known to be away, so that nothing is confirmed for a while.
-    async fn until_down(&self) {
-        let mut states = self.cluster.bus().state();
-        while states.is_up(self.stream) {
-            if states.changed().await.is_none() {
-                break;
+    /// What became of it, unless the store is away, or slower than `within`.
+    ///
+    /// Emits look at that together, when one task tells them to: a timer for each would cost a good part of an emit.
+    async fn stored(&self, publish: &mut Publish, within: Duration) -> Option<Result<(), Error>> {
+        let started = Instant::now();
+        loop {
+            let look = self.look.notified();
+            match self.state.of(self.stream) {
+                // The bus is closed, and says what became of all that it took.
+                Some(StreamState::Closed) | None => return Some(publish.await),
+                Some(StreamState::Up) if started.elapsed() < within => {}
+                Some(_) => return None,
             }
-        }
-        if matches!(states.current().get(self.stream.index()), Some(StreamState::Closed)) {
-            // The bus is closed, and says what became of all that it took.
-            std::future::pending::<()>().await;
+            tokio::select! {
+                biased;
+                outcome = &mut *publish => return Some(outcome),
+                () = look => {}
+            }
         }
     }
 
