@@ -67,12 +67,6 @@ pub struct Health {
 pub struct StateWatch(pub(crate) watch::Receiver<Vec<StreamState>>);
 
 impl StateWatch {
-    /// Whether `stream` is up, without a look at the others; `false` for one that is not there.
-    #[must_use]
-    pub fn is_up(&self, stream: StreamIndex) -> bool {
-        self.0.borrow().get(stream.index()).is_some_and(StreamState::is_up)
-    }
-
     /// The state of `stream`; `None` for one that is not there.
     #[must_use]
     pub fn of(&self, stream: StreamIndex) -> Option<StreamState> {
