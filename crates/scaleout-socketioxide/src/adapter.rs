@@ -25,7 +25,7 @@ use socketioxide_core::{
 use crate::{
     AckStream, Partial, ScaleoutCtr, ScaleoutError,
     op::{self, Kind},
-    registry::Form,
+    registry::{Form, Namespace},
     requests::request_error,
     shared::{Route, SUBJECT, Shared},
 };
@@ -136,14 +136,7 @@ impl<E: SocketEmitter> CoreAdapter<E> for ScaleoutAdapter<E> {
         options: BroadcastOptions,
         rooms: impl RoomParam,
     ) -> Result<(), ScaleoutError> {
-        let rooms: Vec<Room> = rooms.into_room_iter().collect();
-        let path = self.path();
-        let Route { here, there } = self.shared.route(path, &options)?;
-        if here && let Some(namespace) = self.shared.registry.get(path) {
-            namespace.join(&options, &rooms);
-        }
-        let sent = there.map(|target| (op::membership(Kind::Join, path, &options, &rooms), target));
-        self.send(sent, here).await
+        self.change_rooms(Kind::Join, options, rooms, Namespace::join).await
     }
 
     async fn del_sockets(
@@ -151,14 +144,7 @@ impl<E: SocketEmitter> CoreAdapter<E> for ScaleoutAdapter<E> {
         options: BroadcastOptions,
         rooms: impl RoomParam,
     ) -> Result<(), ScaleoutError> {
-        let rooms: Vec<Room> = rooms.into_room_iter().collect();
-        let path = self.path();
-        let Route { here, there } = self.shared.route(path, &options)?;
-        if here && let Some(namespace) = self.shared.registry.get(path) {
-            namespace.leave(&options, &rooms);
-        }
-        let sent = there.map(|target| (op::membership(Kind::Leave, path, &options, &rooms), target));
-        self.send(sent, here).await
+        self.change_rooms(Kind::Leave, options, rooms, Namespace::leave).await
     }
 
     async fn rooms(&self, options: BroadcastOptions) -> Result<Vec<Room>, ScaleoutError> {
@@ -179,6 +165,23 @@ impl<E: SocketEmitter> CoreAdapter<E> for ScaleoutAdapter<E> {
 impl<E: SocketEmitter> ScaleoutAdapter<E> {
     fn path(&self) -> &str {
         self.local.path()
+    }
+
+    async fn change_rooms(
+        &self,
+        kind: Kind,
+        options: BroadcastOptions,
+        rooms: impl RoomParam,
+        change: fn(&Namespace, &BroadcastOptions, &[Room]),
+    ) -> Result<(), ScaleoutError> {
+        let rooms: Vec<Room> = rooms.into_room_iter().collect();
+        let path = self.path();
+        let Route { here, there } = self.shared.route(path, &options)?;
+        if here && let Some(namespace) = self.shared.registry.get(path) {
+            change(&namespace, &options, &rooms);
+        }
+        let sent = there.map(|target| (op::membership(kind, path, &options, &rooms), target));
+        self.send(sent, here).await
     }
 
     async fn send(&self, sent: Option<(Vec<u8>, Target)>, here: bool) -> Result<(), ScaleoutError> {
