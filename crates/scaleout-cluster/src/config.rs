@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use scaleout_core::{Error, ErrorKind};
 
-use crate::wire::MAX_TEXT_BYTES;
+use crate::wire::{MAX_LEASE, MAX_TEXT_BYTES};
 
 /// The settings of a [`Cluster`](crate::Cluster).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,9 +131,6 @@ impl ClusterConfig {
         Err(Error::new(ErrorKind::Config, format!("cluster settings: {}", problems.join("; "))))
     }
 }
-
-/// What the bus knows of a silent node goes back that far.
-pub(crate) const MAX_LEASE: Duration = Duration::from_secs(300);
 
 const NAME_RULE: &str = "the name is empty, longer than 64 bytes, or has a `/`";
 

@@ -29,13 +29,15 @@ use scaleout_core::NodeId;
 use crate::{
     Target,
     codec::{DecodeError, Reader, Writer},
-    config::MAX_LEASE,
 };
 
 const VERSION: u8 = 1;
 
 /// Bytes of a label, role, version or subject at most.
 pub(crate) const MAX_TEXT_BYTES: usize = 255;
+
+/// What the bus knows of a silent node goes back that far.
+pub(crate) const MAX_LEASE: Duration = Duration::from_secs(300);
 
 /// Members in one message at most; more take several.
 pub(crate) const MAX_MEMBERS: usize = 256;
