@@ -16,7 +16,7 @@ const EXAMPLES_NOT_RUN: [(&str, &str); 2] = [
     ("socketio_chat", "it serves until it is stopped; the tests drive it"),
 ];
 
-/// Beginnings of the names of packages that `scaleout-core` must never depend on.
+/// Beginnings of the names of packages that `scaleout-core` and `scaleout-cluster` must never depend on.
 const STORES_AND_FRAMEWORKS: [&str; 18] = [
     "actix",
     "async-nats",
@@ -61,7 +61,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let mut steps = vec![
         Step::call("links in the docs", docs::check_links),
         Step::call("tests named in docs/guarantees.md", docs::check_guarantees),
-        Step::call("dependencies of scaleout-core", check_core_is_lean),
+        Step::call("dependencies of scaleout-core and scaleout-cluster", check_core_is_lean),
         Step::run("format", Shell::cargo(["fmt", "--all", "--check"])),
         Step::run(
             "lints",
@@ -157,14 +157,17 @@ fn fuzz_smoke(root: &Path) -> Result<Vec<Step>> {
     Ok(names.into_iter().map(step).collect())
 }
 
-/// Core holds the ideas, providers and adapters hold the clients: nothing in its tree may be one of theirs.
+/// Core and cluster hold the ideas, providers and adapters hold the clients: nothing in the tree of the first two may be
+/// one of theirs.
 fn check_core_is_lean(root: &Path) -> Result<()> {
-    let tree = Shell::cargo(["tree", "--locked", "--package", "scaleout-core", "--all-features"])
-        .args(["--edges", "normal,build", "--prefix", "none", "--format", "{p}"])
-        .output(root)?;
-    let found = stores_and_frameworks(&tree);
-    if !found.is_empty() {
-        bail!("scaleout-core depends on {}", found.join(", "));
+    for package in ["scaleout-core", "scaleout-cluster"] {
+        let tree = Shell::cargo(["tree", "--locked", "--package", package, "--all-features"])
+            .args(["--edges", "normal,build", "--prefix", "none", "--format", "{p}"])
+            .output(root)?;
+        let found = stores_and_frameworks(&tree);
+        if !found.is_empty() {
+            bail!("{package} depends on {}", found.join(", "));
+        }
     }
     Ok(())
 }
