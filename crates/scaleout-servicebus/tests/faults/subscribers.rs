@@ -30,6 +30,9 @@ async fn what_is_lost_with_a_link_is_told_where_messages_are_deleted_when_they_a
     for _ in 0..CUTS {
         scene.faults().kill_connections();
         load.flows().await;
+        // A link that is cut once more before it is back tells of both at once.
+        load.is_up(0).await;
+        load.is_up(1).await;
     }
     scene.faults().cut_deliveries(2);
     load.flows().await;
