@@ -29,7 +29,7 @@ pub use crate::{
     bus::{Bus, BusBuilder, CloseReport, Publish, PublishMany, PublishManyError, Usage},
     channel::{AppName, MAX_CHANNEL_BYTES, check_channel, stream_of},
     config::{BusConfig, Interest, Overflow, QueuePolicy, Role},
-    counters::Counters,
+    counters::{Counter, Counters},
     cursor::{Cursor, CursorEntry},
     error::{Error, ErrorKind},
     ids::{Epoch, FrameId, NodeId, PayloadId, Position, StreamIndex},

@@ -73,7 +73,7 @@ impl<E: SocketEmitter> AckStream<E> {
         }
         let missing: Vec<_> = remote.missing().iter().filter(|(_, why)| !why.is_gone()).collect();
         if !missing.is_empty() || !remote.members_known() {
-            self.shared.counts.partial_answers.add();
+            self.shared.counts.partial_answers.add(1);
             tracing::warn!(nodes = missing.len(), first = ?missing.first(), "acks of nodes are missing");
         }
         self.remote = None;
@@ -118,7 +118,7 @@ fn read(shared: &Shared, reply: Reply) -> Option<Ack> {
     let node = reply.node;
     Ack::decode(reply.payload)
         .inspect_err(|error| {
-            shared.counts.unreadable.add();
+            shared.counts.unreadable.add(1);
             tracing::warn!(%node, %error, "an ack cannot be read");
         })
         .ok()
@@ -132,7 +132,7 @@ fn read_error<E: SocketEmitter>(shared: &Shared, result: AckResult) -> Option<Re
     };
     serde_json::from_str(&json)
         .inspect_err(|error| {
-            shared.counts.unreadable.add();
+            shared.counts.unreadable.add(1);
             tracing::warn!(%error, "the error of an ack cannot be read");
         })
         .ok()

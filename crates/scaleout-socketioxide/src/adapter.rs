@@ -199,12 +199,12 @@ impl<E: SocketEmitter> ScaleoutAdapter<E> {
         timeout: Duration,
         server: Option<Uid>,
     ) -> Result<Option<Replies>, ScaleoutError> {
-        self.shared.counts.published.add();
+        self.shared.counts.published.add(1);
         let deadline = timeout.saturating_add(self.shared.config.request_timeout);
         match self.shared.cluster.request(SUBJECT, operation, target, deadline) {
             Ok(replies) => Ok(Some(replies)),
             Err(error) if self.shared.config.partial == Partial::Accept && server.is_none() => {
-                self.shared.counts.partial_answers.add();
+                self.shared.counts.partial_answers.add(1);
                 tracing::warn!(%error, "other nodes could not be asked for acks");
                 Ok(None)
             }

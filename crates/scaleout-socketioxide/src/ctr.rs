@@ -71,7 +71,7 @@ impl ScaleoutCtr {
     /// What the adapters did so far.
     #[must_use]
     pub fn counters(&self) -> AdapterCounters {
-        self.0.counts.read()
+        self.0.counts.snapshot()
     }
 
     /// How many namespaces have an adapter in this process.

@@ -159,7 +159,7 @@ impl Shared {
         timeout: Duration,
     ) -> Result<ServerAnswers<R>, ScaleoutError> {
         let operation = op::server_event(event, &serde_json::to_string(data)?);
-        self.counts.published.add();
+        self.counts.published.add(1);
         let replies = self.cluster.request(SUBJECT, &operation, Target::Others, timeout)?;
         let Collected { replies, mut missing, members_known, .. } = replies.collect().await;
         let mut answers = Vec::with_capacity(replies.len());
@@ -167,7 +167,7 @@ impl Shared {
             match serde_json::from_slice(&reply.payload) {
                 Ok(answer) => answers.push((reply.node, answer)),
                 Err(error) => {
-                    self.counts.unreadable.add();
+                    self.counts.unreadable.add(1);
                     missing.push((reply.node, Missing::Failed(error.to_string())));
                 }
             }
@@ -175,7 +175,7 @@ impl Shared {
         missing.retain(|(_, why)| !why.is_gone());
         let complete = members_known && missing.is_empty();
         if !complete {
-            self.counts.partial_answers.add();
+            self.counts.partial_answers.add(1);
         }
         Ok(ServerAnswers { answers, complete, missing })
     }

@@ -68,7 +68,7 @@ impl Shared {
                 responder,
             ));
         }
-        self.counts.received.add();
+        self.counts.received.add(1);
         perform(&namespace, operation, responder);
         Ok(())
     }
@@ -81,7 +81,7 @@ impl Shared {
     ) -> Result<(), (DecodeError, Responder)> {
         match reader.text().map(drop).and_then(|()| op::read_server_event(reader)) {
             Ok((event, json)) => {
-                self.counts.received.add();
+                self.counts.received.add(1);
                 self.events.dispatch(node, &event, json, responder);
                 Ok(())
             }
@@ -91,17 +91,17 @@ impl Shared {
 
     /// Who asks is told at once that nothing will come.
     fn skip(&self, responder: Responder) {
-        self.counts.skipped.add();
+        self.counts.skipped.add(1);
         responder.finish();
     }
 
     fn refuse(&self, node: NodeId, error: DecodeError, responder: Responder) {
         let newer = matches!(error, DecodeError::Version(_) | DecodeError::Unknown { field: "kind", .. });
         if newer {
-            self.counts.newer.add();
+            self.counts.newer.add(1);
             tracing::debug!(%node, %error, "skipped an operation of a later release");
         } else {
-            self.counts.unreadable.add();
+            self.counts.unreadable.add(1);
             tracing::warn!(%node, %error, "an operation cannot be read");
         }
         responder.fail(&error.to_string());

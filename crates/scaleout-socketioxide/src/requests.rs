@@ -98,7 +98,7 @@ impl Shared {
         read: impl Fn(Bytes) -> Result<T, DecodeError>,
     ) -> Result<Answers<T>, ScaleoutError> {
         let operation = op::select(kind, path, options);
-        self.counts.published.add();
+        self.counts.published.add(1);
         let timeout = self.config.request_timeout;
         let replies = self
             .cluster
@@ -110,7 +110,7 @@ impl Shared {
             match read(reply.payload) {
                 Ok(answer) => answers.push((reply.node, answer)),
                 Err(error) => {
-                    self.counts.unreadable.add();
+                    self.counts.unreadable.add(1);
                     missing.push((reply.node, Missing::Failed(error.to_string())));
                 }
             }
@@ -124,7 +124,7 @@ impl Shared {
         missing.retain(|(node, why)| *node != me && !why.is_gone());
         let complete = members_known && missing.is_empty();
         if !complete {
-            self.counts.partial_answers.add();
+            self.counts.partial_answers.add(1);
         }
         if let (Some(server), true, true) = (options.server_id, answers.is_empty(), complete) {
             return Err(ScaleoutError::NoSuchServer(server));

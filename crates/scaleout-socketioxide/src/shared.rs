@@ -165,7 +165,7 @@ impl Shared {
         target: Target,
         here: bool,
     ) -> Result<(), ScaleoutError> {
-        self.counts.published.add();
+        self.counts.published.add(1);
         let mut publish = self.cluster.cast(SUBJECT, operation, target);
         if let Some(outcome) = (&mut publish).now_or_never() {
             return self.outcome(outcome, here);
@@ -176,7 +176,7 @@ impl Shared {
                 if let Some(outcome) = self.stored(&mut publish, within).await {
                     return self.outcome(outcome, here);
                 }
-                self.counts.queued.add();
+                self.counts.queued.add(1);
                 Err(ScaleoutError::Queued)
             }
         }
@@ -206,13 +206,13 @@ impl Shared {
     fn outcome(&self, outcome: Result<(), Error>, here: bool) -> Result<(), ScaleoutError> {
         let Err(error) = outcome else { return Ok(()) };
         Err(if error.kind() == ErrorKind::Unconfirmed {
-            self.counts.unconfirmed.add();
+            self.counts.unconfirmed.add(1);
             ScaleoutError::Unconfirmed(error)
         } else if here {
-            self.counts.local_only.add();
+            self.counts.local_only.add(1);
             ScaleoutError::LocalOnly(error)
         } else {
-            self.counts.not_sent.add();
+            self.counts.not_sent.add(1);
             ScaleoutError::NotSent(error)
         })
     }
@@ -226,7 +226,7 @@ impl Shared {
         match (here, there) {
             (Err(errors), there) if !errors.is_empty() => {
                 if let Err(error) = there {
-                    self.counts.untold.add();
+                    self.counts.untold.add(1);
                     tracing::warn!(%error, "an operation failed here, and for other nodes");
                 }
                 Err(BroadcastError::Socket(errors))
@@ -237,7 +237,7 @@ impl Shared {
     }
 
     pub(crate) fn gap(&self, gap: &Gap) {
-        self.counts.gaps.add();
+        self.counts.gaps.add(1);
         let handler = self.on_gap.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(handler) = handler {
             handler(gap);

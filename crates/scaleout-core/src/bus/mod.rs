@@ -38,7 +38,7 @@ use crate::{
     counters::AtomicCounters,
     frame,
     mutant::{Mutant, Mutation},
-    queue::SharedQueue,
+    queue::{SendQueue, SharedQueue},
     state::Status,
     store::{LookUp, Store},
 };
@@ -131,7 +131,8 @@ impl Bus {
     /// `PayloadTooLarge`, `QueueFull`, `Unavailable` (by the [`QueuePolicy`](crate::QueuePolicy)), `Expired`, `Dropped`,
     /// `Closed`. And `Unconfirmed`: it was tried, and may be there.
     pub fn publish(&self, channel: impl AsRef<str>, payload: impl Into<Bytes>) -> Publish {
-        let pushed = self.inner().push(channel.as_ref(), &payload.into(), true);
+        let (channel, payload) = (channel.as_ref(), payload.into());
+        let pushed = self.inner().push(channel, |queue, now| queue.push(now, channel, &payload, &[], true));
         Publish::new(pushed, self.inner().mutation)
     }
 
@@ -140,7 +141,8 @@ impl Bus {
     /// # Errors
     /// As [`publish`](Self::publish); what fails later, the receipt yields.
     pub fn enqueue(&self, channel: impl AsRef<str>, payload: impl Into<Bytes>) -> Result<Receipt, Error> {
-        self.inner().push(channel.as_ref(), &payload.into(), false)
+        let (channel, payload) = (channel.as_ref(), payload.into());
+        self.inner().push(channel, |queue, now| queue.push(now, channel, &payload, &[], false))
     }
 
     /// Publishes a message however full the send queue is, for the few by which nodes manage themselves.
@@ -152,7 +154,8 @@ impl Bus {
     /// # Errors
     /// As [`publish`](Self::publish), but for `QueueFull`.
     pub fn publish_control(&self, channel: impl AsRef<str>, payload: impl AsRef<[u8]>) -> Publish {
-        let pushed = self.inner().push_control(channel.as_ref(), payload.as_ref());
+        let (channel, payload) = (channel.as_ref(), payload.as_ref());
+        let pushed = self.inner().push(channel, |queue, now| queue.push_control(now, channel, payload));
         Publish::new(pushed, self.inner().mutation)
     }
 
@@ -370,25 +373,19 @@ impl Inner {
         self.started.elapsed()
     }
 
-    fn push(&self, channel: &str, payload: &[u8], wait: bool) -> Result<Receipt, Error> {
+    /// Gives a message to the queue of its stream, in the way of `push`.
+    fn push(
+        &self,
+        channel: &str,
+        push: impl FnOnce(&mut SendQueue, Duration) -> Result<Receipt, Error>,
+    ) -> Result<Receipt, Error> {
         check_channel(channel)?;
         if self.closing.load(Ordering::Relaxed) {
             return Err(ErrorKind::Closed.into());
         }
         let lane = self.lane(self.stream_of(channel));
         let now = self.now();
-        let receipt = lane.queue.with(|queue| queue.push(now, channel, payload, &[], wait))?;
-        lane.wake_sender.notify_one();
-        Ok(receipt)
-    }
-
-    fn push_control(&self, channel: &str, payload: &[u8]) -> Result<Receipt, Error> {
-        check_channel(channel)?;
-        if self.closing.load(Ordering::Relaxed) {
-            return Err(ErrorKind::Closed.into());
-        }
-        let lane = self.lane(self.stream_of(channel));
-        let receipt = lane.queue.with(|queue| queue.push_control(self.now(), channel, payload))?;
+        let receipt = lane.queue.with(|queue| push(queue, now))?;
         lane.wake_sender.notify_one();
         Ok(receipt)
     }
