@@ -77,6 +77,18 @@ pub trait Backplane: fmt::Debug + Send + Sync + 'static {
     /// A node may receive a stream again after that, from a `start` of its own (rule 7).
     fn receive(&self, stream: StreamIndex, start: Start) -> BoxStream<'static, Event>;
 
+    /// What the store retains of a stream now; `None` where it cannot be told.
+    ///
+    /// It is asked rarely, and never while nothing happens: by whoever wants to know how far a node is
+    /// [behind](crate::Bus::lag).
+    ///
+    /// # Errors
+    /// A [transient](Error::is_transient) or [fatal](Error::is_fatal) error: the store could not be asked.
+    fn retained(&self, stream: StreamIndex) -> BoxFuture<'_, Result<Option<Retained>, Error>> {
+        let _ = stream;
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Ends every reception and releases what this node registered in the store.
     ///
     /// # Errors
@@ -121,6 +133,17 @@ pub enum Event {
     },
     /// An attempt to connect, or a link, failed; the next attempt follows by itself.
     Faulted(Error),
+}
+
+/// What a store retains of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retained {
+    /// Its newest epoch.
+    pub epoch: Epoch,
+    /// The oldest payload of that epoch that is still there; `None` where there is none.
+    pub first: Option<PayloadId>,
+    /// The newest payload of that epoch; `None` where there was none yet.
+    pub last: Option<PayloadId>,
 }
 
 /// What a backplane can do.

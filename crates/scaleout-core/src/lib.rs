@@ -9,6 +9,7 @@ mod config;
 mod counters;
 mod cursor;
 mod error;
+mod finding;
 pub mod frame;
 mod ids;
 mod memory;
@@ -25,13 +26,14 @@ mod subscription;
 pub use crate::mutant::Mutant;
 pub use crate::{
     backoff::Backoff,
-    backplane::{Backplane, Capabilities, Event, Start},
-    bus::{Bus, BusBuilder, CloseReport, Publish, PublishMany, PublishManyError, Usage},
+    backplane::{Backplane, Capabilities, Event, Retained, Start},
+    bus::{Bus, BusBuilder, CloseReport, Lag, Publish, PublishMany, PublishManyError, Usage},
     channel::{AppName, MAX_CHANNEL_BYTES, check_channel, stream_of},
     config::{BusConfig, Interest, Overflow, QueuePolicy, Role},
     counters::{Counter, Counters},
     cursor::{Cursor, CursorEntry},
     error::{Error, ErrorKind},
+    finding::{Finding, Remnant, Severity},
     ids::{Epoch, FrameId, NodeId, PayloadId, Position, StreamIndex},
     memory::{LogEntry, MemoryBackplane, MemoryConfig, MemoryStore, SendFault},
     message::{Gap, GapReason, Message, Received},

@@ -7,6 +7,7 @@ mod entries;
 mod entry_id;
 mod epochs;
 mod error;
+mod examine;
 mod group;
 mod keys;
 mod link;

@@ -7,6 +7,7 @@ mod entities;
 #[cfg(feature = "entra")]
 mod entra;
 mod error;
+mod examine;
 mod management;
 mod node;
 mod pulse;

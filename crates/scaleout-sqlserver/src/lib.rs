@@ -4,6 +4,7 @@ mod backplane;
 mod bell;
 mod config;
 mod error;
+mod examine;
 mod health;
 mod install;
 mod link;

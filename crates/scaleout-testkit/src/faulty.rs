@@ -17,7 +17,7 @@ use futures_util::{
     stream::{self, BoxStream, StreamExt},
 };
 use scaleout_core::{
-    Backplane, Capabilities, Epoch, Error, ErrorKind, Event, FrameId, PayloadId, Start, StreamIndex,
+    Backplane, Capabilities, Epoch, Error, ErrorKind, Event, FrameId, PayloadId, Retained, Start, StreamIndex,
 };
 
 /// A decorator that adds the faults of a [`FaultPlan`] to the sends and receptions of a backplane.
@@ -76,6 +76,10 @@ impl Backplane for Faulty {
         };
         let next = async |mut reception: Reception| Some((reception.next().await?, reception));
         stream::unfold(reception, next).boxed()
+    }
+
+    fn retained(&self, stream: StreamIndex) -> BoxFuture<'_, Result<Option<Retained>, Error>> {
+        self.inner.retained(stream)
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {

@@ -15,7 +15,7 @@ use futures_util::{
 };
 
 use scaleout_core::{
-    AppName, Backplane, Capabilities, Error, ErrorKind, Event, FrameId, NodeId, Start, StreamIndex,
+    AppName, Backplane, Capabilities, Error, ErrorKind, Event, FrameId, NodeId, Retained, Start, StreamIndex,
     frame::{Frame, Layout},
 };
 use tokio::{
@@ -175,6 +175,10 @@ impl Backplane for Recorder {
             async move { reception.recorder.pass(stream, event).await }
         });
         events.boxed()
+    }
+
+    fn retained(&self, stream: StreamIndex) -> BoxFuture<'_, Result<Option<Retained>, Error>> {
+        self.inner.retained(stream)
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {

@@ -58,12 +58,12 @@ use crate::url;
 #[derive(Clone)]
 pub struct BackplaneConfig {
     app: Option<AppName>,
-    kind: Kind,
+    pub(crate) kind: Kind,
 }
 
 /// A provider with its settings.
 #[derive(Clone)]
-enum Kind {
+pub(crate) enum Kind {
     Memory(MemoryStore),
     #[cfg(feature = "redis")]
     Redis(Box<RedisConfig>),

@@ -3,6 +3,7 @@
 
 mod config;
 mod connect;
+mod examine;
 mod memory;
 mod url;
 

@@ -10,7 +10,9 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
-use scaleout_core::{Backplane, Capabilities, Error, Event, FrameId, MemoryBackplane, Start, StreamIndex};
+use scaleout_core::{
+    Backplane, Capabilities, Error, Event, FrameId, MemoryBackplane, Retained, Start, StreamIndex,
+};
 use tokio::sync::Notify;
 
 /// A node's connection; while its gate is closed, what it sends and what comes to it waits, and no error tells.
@@ -86,6 +88,10 @@ impl Backplane for Gated {
             }
         };
         self.inner.receive(stream, start).then(pass).boxed()
+    }
+
+    fn retained(&self, stream: StreamIndex) -> BoxFuture<'_, Result<Option<Retained>, Error>> {
+        self.inner.retained(stream)
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {

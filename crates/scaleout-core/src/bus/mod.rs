@@ -4,6 +4,7 @@ mod builder;
 mod close;
 mod heard;
 mod interest;
+mod lag;
 mod publish;
 mod receiving;
 mod sending;
@@ -31,7 +32,7 @@ use tokio::{
 
 use self::{heard::Heard, publish::many};
 use crate::{
-    Backplane, BusConfig, Counters, Cursor, Error, ErrorKind, Health, NodeId, Receipt, StateWatch,
+    Backplane, BusConfig, Counters, Cursor, Error, ErrorKind, Health, NodeId, Position, Receipt, StateWatch,
     StreamIndex, StreamState, Subscription,
     budget::{QueueBudget, SharedBudget},
     channel::{check_channel, stream_of},
@@ -46,6 +47,7 @@ use crate::{
 pub use self::{
     builder::BusBuilder,
     close::CloseReport,
+    lag::Lag,
     publish::{Publish, PublishMany, PublishManyError},
 };
 
@@ -258,6 +260,31 @@ impl Bus {
     #[must_use]
     pub fn heard_ago(&self, node: NodeId) -> Option<Duration> {
         self.inner().heard.ago(node, self.inner().now())
+    }
+
+    /// How far this node has received each stream; `None` for one that did not open, or that nobody here wants.
+    #[must_use]
+    pub fn positions(&self) -> Vec<Option<Position>> {
+        self.inner().stream_indices().map(|stream| self.inner().ring(stream).head()).collect()
+    }
+
+    /// How far this node is behind the store, and how far from losing what it did not receive yet, stream by stream.
+    ///
+    /// It asks the store, once for each stream. `None` where that cannot be told: the stream did not open here, or the
+    /// store has no answer.
+    ///
+    /// # Errors
+    /// The first error of the store.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn lag(&self) -> Result<Vec<Option<Lag>>, Error> {
+        let mut lags = Vec::new();
+        for (stream, position) in self.inner().stream_indices().zip(self.positions()) {
+            let retained = self.inner().backplane.retained(stream).await?;
+            lags.push(retained.zip(position).and_then(|(retained, position)| Lag::of(&retained, position)));
+        }
+        Ok(lags)
     }
 
     /// The largest payload, in bytes, that a message to `channel` may have.

@@ -16,7 +16,8 @@ use tokio::sync::Notify;
 
 use super::{faults::Answer, reception::Reception};
 use crate::{
-    Backplane, Capabilities, Epoch, Error, ErrorKind, Event, FrameId, MemoryStore, NodeId, Start, StreamIndex,
+    Backplane, Capabilities, Epoch, Error, ErrorKind, Event, FrameId, MemoryStore, NodeId, Retained, Start,
+    StreamIndex,
 };
 
 /// A node's connection to a [`MemoryStore`]; a clone is the same connection.
@@ -104,6 +105,13 @@ impl Backplane for MemoryBackplane {
             .boxed(),
             None => stream::empty().boxed(),
         }
+    }
+
+    fn retained(&self, stream: StreamIndex) -> BoxFuture<'_, Result<Option<Retained>, Error>> {
+        Box::pin(std::future::ready(match self.connection.store.has(stream) {
+            true => Ok(Some(self.connection.store.retained(stream))),
+            false => Err(no_such(stream)),
+        }))
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {

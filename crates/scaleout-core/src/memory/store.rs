@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{faults::Faults, log::Log};
-use crate::{Epoch, LogEntry, MemoryBackplane, MemoryConfig, PayloadId, StreamIndex};
+use crate::{Epoch, LogEntry, MemoryBackplane, MemoryConfig, PayloadId, Retained, StreamIndex};
 
 /// A store in this process; a cheap clone, shared by the [`MemoryBackplane`]s of its nodes.
 ///
@@ -112,6 +112,13 @@ impl MemoryStore {
     #[must_use]
     pub fn head(&self, stream: StreamIndex) -> (Epoch, Option<PayloadId>) {
         self.lane(stream).lock().log.head()
+    }
+
+    pub(super) fn retained(&self, stream: StreamIndex) -> Retained {
+        let lane = self.lane(stream).lock();
+        let (epoch, last) = lane.log.head();
+        let first = lane.log.retained().iter().find(|entry| entry.epoch == epoch).map(|entry| entry.id);
+        Retained { epoch, first, last }
     }
 
     pub(super) fn lane(&self, stream: StreamIndex) -> &Lane {

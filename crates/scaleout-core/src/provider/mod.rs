@@ -17,7 +17,8 @@
 //!
 //! [`Arrivals`] starts the reader with the first reception, and [`Closing`] ends what is under way.
 //!
-//! Their settings have [`Secret`] and [`settings`] in common.
+//! Their settings have [`Secret`] and [`settings`] in common; what they find out about a store is a
+//! [`Finding`](crate::Finding), and what an app left there a [`Remnant`](crate::Remnant).
 
 mod arrivals;
 mod outbox;

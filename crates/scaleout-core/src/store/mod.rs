@@ -381,6 +381,11 @@ impl Store {
         self.timeline.head().is_some_and(|head| timeline::reaches(head, position))
     }
 
+    /// The position behind everything received; `None` before the first epoch.
+    pub(crate) fn head(&self) -> Option<Position> {
+        self.timeline.head()
+    }
+
     /// The epoch that is being received.
     pub(crate) fn epoch(&self) -> Option<Epoch> {
         self.timeline.current()

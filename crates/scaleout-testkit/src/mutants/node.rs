@@ -12,7 +12,9 @@ use futures_util::{
     future::BoxFuture,
     stream::{BoxStream, StreamExt},
 };
-use scaleout_core::{Backplane, Capabilities, Error, ErrorKind, Event, FrameId, NodeId, Start, StreamIndex};
+use scaleout_core::{
+    Backplane, Capabilities, Error, ErrorKind, Event, FrameId, NodeId, Retained, Start, StreamIndex,
+};
 
 use crate::{
     fixture::RETAINED,
@@ -212,6 +214,10 @@ impl Backplane for MutantNode {
         }
         let is_backlog = matches!(start, Start::Backlog { .. });
         Reception::new(events, mutant, self.index, is_backlog, Arc::clone(&self.shared)).into_stream().boxed()
+    }
+
+    fn retained(&self, stream: StreamIndex) -> BoxFuture<'_, Result<Option<Retained>, Error>> {
+        self.inner.retained(stream)
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {

@@ -1,0 +1,3 @@
+//! Node processes under seeded faults, judged by the history checker.
+
+fn main() {}
