@@ -28,3 +28,8 @@ const POLL: Duration = Duration::from_millis(20);
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+/// The guide's server, compiled as everybody would type it.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide.md")]
+pub struct Guide;

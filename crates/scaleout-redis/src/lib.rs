@@ -12,6 +12,7 @@ mod group;
 mod keys;
 mod link;
 mod reader;
+mod retained;
 mod retention;
 mod send;
 mod start;

@@ -1,5 +1,8 @@
 //! Which backplane, and how to reach it.
 
+#[cfg(feature = "serde")]
+mod serde;
+
 use std::{fmt, str::FromStr, sync::Arc};
 
 use scaleout_core::{AppName, Backplane, Bus, BusBuilder, BusConfig, Error, ErrorKind, MemoryStore};
