@@ -143,6 +143,17 @@ impl BackplaneConfig {
         Ok(Bus::builder_from(self.backplane()?).config(config))
     }
 
+    /// The settings of a store on SQL Server, where it is one: for what only that has, such as its
+    /// [script](SqlServerConfig::script).
+    #[cfg(feature = "sqlserver")]
+    #[must_use]
+    pub fn as_sqlserver(&self) -> Option<&SqlServerConfig> {
+        match &self.kind {
+            Kind::SqlServer(config) => Some(config),
+            _ => None,
+        }
+    }
+
     pub(crate) fn memory(store: MemoryStore, app: Option<AppName>) -> Self {
         Self { app, kind: Kind::Memory(store) }
     }

@@ -161,7 +161,7 @@ impl Told {
     }
 
     fn into_observations(mut self) -> Observations {
-        for (node, _) in &self.known {
+        for node in self.known.keys() {
             if !self.seen.contains_key(node) {
                 self.failed.entry(*node).or_insert(Missing::Deadline);
             }
