@@ -32,8 +32,8 @@ use tokio::{
 
 use self::{heard::Heard, publish::many};
 use crate::{
-    Backplane, BusConfig, Counters, Cursor, Error, ErrorKind, Health, NodeId, Position, Receipt, StateWatch,
-    StreamIndex, StreamState, Subscription,
+    Backplane, BusConfig, Counters, Cursor, Error, ErrorKind, Extensions, Health, NodeId, Position, Receipt,
+    StateWatch, StreamIndex, StreamState, Subscription,
     budget::{QueueBudget, SharedBudget},
     channel::{check_channel, stream_of},
     counters::AtomicCounters,
@@ -138,6 +138,20 @@ impl Bus {
         Publish::new(pushed, self.inner().mutation)
     }
 
+    /// Publishes a message with what travels beside its payload, such as the trace that it is part of.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_with(
+        &self,
+        channel: impl AsRef<str>,
+        payload: impl Into<Bytes>,
+        extensions: &Extensions,
+    ) -> Publish {
+        let pushed = self.push_with(channel.as_ref(), &payload.into(), extensions, true);
+        Publish::new(pushed, self.inner().mutation)
+    }
+
     /// Publishes without waiting: fails at once, or returns a receipt that may be ignored.
     ///
     /// # Errors
@@ -145,6 +159,30 @@ impl Bus {
     pub fn enqueue(&self, channel: impl AsRef<str>, payload: impl Into<Bytes>) -> Result<Receipt, Error> {
         let (channel, payload) = (channel.as_ref(), payload.into());
         self.inner().push(channel, |queue, now| queue.push(now, channel, &payload, &[], false))
+    }
+
+    /// Publishes a message with what travels beside its payload, without waiting.
+    ///
+    /// # Errors
+    /// As [`enqueue`](Self::enqueue).
+    pub fn enqueue_with(
+        &self,
+        channel: impl AsRef<str>,
+        payload: impl Into<Bytes>,
+        extensions: &Extensions,
+    ) -> Result<Receipt, Error> {
+        self.push_with(channel.as_ref(), &payload.into(), extensions, false)
+    }
+
+    fn push_with(
+        &self,
+        channel: &str,
+        payload: &Bytes,
+        extensions: &Extensions,
+        wait: bool,
+    ) -> Result<Receipt, Error> {
+        let extensions = extensions.pairs();
+        self.inner().push(channel, |queue, now| queue.push(now, channel, payload, extensions, wait))
     }
 
     /// Publishes a message however full the send queue is, for the few by which nodes manage themselves.
@@ -288,6 +326,8 @@ impl Bus {
     }
 
     /// The largest payload, in bytes, that a message to `channel` may have.
+    ///
+    /// [Extensions](Self::publish_with) take their [`encoded_len`](Extensions::encoded_len) of it.
     #[must_use]
     pub fn max_message_bytes(&self, channel: &str) -> usize {
         let limit = self.inner().backplane.capabilities().max_payload_bytes.min(u32::MAX as usize);
