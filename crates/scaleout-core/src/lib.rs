@@ -23,6 +23,8 @@ mod state;
 mod store;
 mod subscription;
 
+#[cfg(feature = "metrics")]
+pub use crate::bus::{CounterSource, CounterValue};
 #[cfg(feature = "mutants")]
 pub use crate::mutant::Mutant;
 pub use crate::{

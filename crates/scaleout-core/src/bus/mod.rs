@@ -5,6 +5,8 @@ mod close;
 mod heard;
 mod interest;
 mod lag;
+#[cfg_attr(not(feature = "metrics"), path = "no_metrics.rs")]
+mod metrics;
 mod publish;
 mod receiving;
 mod sending;
@@ -30,7 +32,7 @@ use tokio::{
     time::Instant,
 };
 
-use self::{heard::Heard, publish::many};
+use self::{heard::Heard, metrics::Metrics, publish::many};
 use crate::{
     Backplane, BusConfig, Counters, Cursor, Error, ErrorKind, Extensions, Health, NodeId, Position, Receipt,
     StateWatch, StreamIndex, StreamState, Subscription,
@@ -44,6 +46,8 @@ use crate::{
     store::{LookUp, Store},
 };
 
+#[cfg(feature = "metrics")]
+pub use self::metrics::{CounterSource, CounterValue};
 pub use self::{
     builder::BusBuilder,
     close::CloseReport,
@@ -79,6 +83,7 @@ pub(crate) struct Inner {
     ring_budget: SharedBudget,
     states: watch::Sender<Vec<StreamState>>,
     heard: Heard,
+    metrics: Metrics,
     started: Instant,
     /// `close` has begun.
     closing: AtomicBool,
@@ -250,19 +255,7 @@ impl Bus {
     /// The state of this node, for a readiness probe.
     #[must_use]
     pub fn health(&self) -> Health {
-        let inner = self.inner();
-        let streams = inner.states.borrow().clone();
-        let grace = inner.config.degraded_grace;
-        let ready = streams.iter().all(|state| match state {
-            StreamState::Up => true,
-            StreamState::Degraded { since, .. } => {
-                Instant::now().saturating_duration_since(Instant::from_std(*since)) < grace
-            }
-            // The first start counts below. What is opened on demand later holds up nobody but who asked for it.
-            StreamState::Connecting => true,
-            StreamState::Closed => false,
-        });
-        Health { ready: ready && inner.were_up(), node: inner.node, streams }
+        self.inner().health()
     }
 
     /// What this bus has counted since it started.
@@ -271,18 +264,18 @@ impl Bus {
         self.inner().count()
     }
 
+    /// Exports the counters of something that works over this bus with its own, as long as somebody else holds it too.
+    ///
+    /// Feature `metrics`. Names and labels hold no channel, and nothing else of which there is no bounded number.
+    #[cfg(feature = "metrics")]
+    pub fn export(&self, source: Arc<dyn CounterSource>) {
+        self.inner().metrics.add(source);
+    }
+
     /// How much of its budgets this bus uses.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let inner = self.inner();
-        let (queue_messages, queue_bytes) = inner.queue_budget.used();
-        Usage {
-            queue_messages,
-            queue_bytes,
-            tail_bytes: inner.tail_budget.used(),
-            ring_bytes: inner.ring_budget.used(),
-            readers: inner.streams.iter().map(|lane| lane.ring().store.reader_count()).sum(),
-        }
+        self.inner().usage()
     }
 
     /// The settings.
@@ -533,6 +526,32 @@ impl Inner {
         }
     }
 
+    fn health(&self) -> Health {
+        let streams = self.states.borrow().clone();
+        let grace = self.config.degraded_grace;
+        let ready = streams.iter().all(|state| match state {
+            StreamState::Up => true,
+            StreamState::Degraded { since, .. } => {
+                Instant::now().saturating_duration_since(Instant::from_std(*since)) < grace
+            }
+            // The first start counts below. What is opened on demand later holds up nobody but who asked for it.
+            StreamState::Connecting => true,
+            StreamState::Closed => false,
+        });
+        Health { ready: ready && self.were_up(), node: self.node, streams }
+    }
+
+    fn usage(&self) -> Usage {
+        let (queue_messages, queue_bytes) = self.queue_budget.used();
+        Usage {
+            queue_messages,
+            queue_bytes,
+            tail_bytes: self.tail_budget.used(),
+            ring_bytes: self.ring_budget.used(),
+            readers: self.streams.iter().map(|lane| lane.ring().store.reader_count()).sum(),
+        }
+    }
+
     fn count(&self) -> Counters {
         let mut counters = self.counters.snapshot();
         for lane in &self.streams {
@@ -588,6 +607,13 @@ fn tell(stream: StreamIndex, before: &StreamState, state: &StreamState) {
             tracing::debug!(stream, %error, kind = ?error.kind(), attempts, "stream still degraded");
         }
         _ => tracing::info!(stream, from = before.name(), to = state.name(), "stream state"),
+    }
+}
+
+impl Drop for Inner {
+    /// What was read after the end is exported too.
+    fn drop(&mut self) {
+        self.metrics.export(self);
     }
 }
 
