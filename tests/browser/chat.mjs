@@ -185,9 +185,9 @@ export async function what_is_missing_is_told({ browser, a, b }) {
 
 /** Pictures of a conversation; of the form, and of a small screen. */
 export async function portraits({ browser, a, b }) {
-  const ada = await Guest.join(browser, a, "Ada");
-  const grace = await Guest.join(browser, b, "Grace");
-  const linus = await Guest.join(browser, a, "Linus", { viewport: { width: 390, height: 700 } });
+  const ada = await Guest.join(browser, b, "Ada");
+  const grace = await Guest.join(browser, a, "Grace");
+  const linus = await Guest.join(browser, b, "Linus", { viewport: { width: 390, height: 700 } });
   const lines = [
     [ada, "Is the new release out?"],
     [grace, "Since this morning. I am on the other node, by the way."],
@@ -203,7 +203,7 @@ export async function portraits({ browser, a, b }) {
     for (const other of [ada, grace, linus]) await other.sees(texts);
   }
   await grace.page.getByRole("button", { name: "Switch node" }).click();
-  await grace.isOn(a);
+  await grace.isOn(b);
   await grace.say("Back again, and nothing is missing.");
   texts.push("Back again, and nothing is missing.");
   for (const other of [ada, grace, linus]) await other.sees(texts);
