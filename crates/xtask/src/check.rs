@@ -11,8 +11,9 @@ use crate::{
 };
 
 /// Examples that are built and not run, and why.
-const EXAMPLES_NOT_RUN: [(&str, &str); 2] = [
+const EXAMPLES_NOT_RUN: [(&str, &str); 3] = [
     ("chat", "it serves until it is stopped; the tests drive it"),
+    ("notify", "it serves until it is stopped; the tests drive it"),
     ("socketio_chat", "it serves until it is stopped; the tests drive it"),
 ];
 
