@@ -1,0 +1,15 @@
+//! `scaleout sql`.
+
+use crate::{Global, exit::Exit, output::Output, store::Target};
+
+/// sql
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    target: Target,
+}
+
+pub(crate) fn run(options: Options, global: &Global, _: &Output) -> anyhow::Result<Exit> {
+    options.target.settings(global)?;
+    Ok(Exit::Done)
+}
