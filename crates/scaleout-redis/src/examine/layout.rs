@@ -185,16 +185,15 @@ fn others(config: &RedisConfig, scanned: &Scanned) -> Option<Finding> {
         return None;
     }
     let named: Vec<String> = others.iter().take(NAMED).map(|key| format!("{:?}", one_line(key))).collect();
-    let more = match others.len() - named.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
+    let more = match (others.len() - named.len(), scanned.is_complete) {
+        (0, true) => String::new(),
+        (more, true) => format!(" and {more} more"),
+        (more, false) => format!(" and {more} more, of the keys of the server that were looked at"),
     };
-    let least = if scanned.is_complete { "" } else { "at least " };
     Some(Finding::warning(
         SUBJECT,
         format!(
-            "{least}{} keys under the prefix of this app are not of its layout, and only take memory: {}{more}",
-            others.len(),
+            "under the prefix of this app are keys that are not of its layout, and only take memory: {}{more}",
             named.join(", ")
         ),
         "find out whose they are; where nobody needs them, `UNLINK` them",
