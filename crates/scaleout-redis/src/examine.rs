@@ -157,6 +157,11 @@ impl RedisConfig {
     fn finding_of_search(&self, error: &Error) -> Finding {
         let mut finding = self.finding_of(error);
         if matches!(self.topology, Topology::Sentinel { .. }) {
+            if finding.subject == "version" {
+                // It has no such command.
+                let fix = "name sentinels, which listen on 26379 unless told otherwise; or the server itself by redis://";
+                return Finding::problem("settings", finding.what, fix);
+            }
             let user = self.sentinel_username.as_deref().unwrap_or("default");
             finding.fix = match finding.subject {
                 "login" => {
@@ -195,6 +200,14 @@ impl RedisConfig {
                 set_user(self)
             ),
             "version" => "run Redis 7.0 or later, or Valkey 7.2 or later".into(),
+            "settings" if what.contains("redis+sentinel://") => {
+                "begin the URL with `redis+sentinel://`, and name the master behind the hosts: `SENTINEL MASTERS` \
+                 lists it"
+                    .into()
+            }
+            "settings" if what.contains("no database") => {
+                "set database to one that it has: `CONFIG GET databases` tells how many".into()
+            }
             "settings" if what.contains("redis+cluster://") => self.other_scheme("redis+cluster", "rediss+cluster"),
             "settings" if what.contains("redis://") => self.other_scheme("redis", "rediss"),
             "settings" => "change the setting that it names".into(),

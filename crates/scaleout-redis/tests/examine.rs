@@ -170,6 +170,7 @@ async fn each_missing_right_is_told_with_the_line_that_grants_it() {
         let of = missing.iter().filter(|finding| finding.fix.as_deref() == Some(&fix)).count();
         assert_eq!(of, 1, "{right}: {findings:#?}");
     }
+    assert!(findings.iter().all(|finding| finding.subject != "layout"), "nobody could look: {findings:#?}");
     let optional: Vec<_> = missing.iter().filter(|finding| finding.severity == Severity::Warning).collect();
     assert_eq!(optional.len(), 5, "what is optional is a warning: {findings:#?}");
     for finding in missing {
@@ -205,6 +206,9 @@ async fn each_missing_right_is_told_with_the_line_that_grants_it() {
         "\"select\"",
         "ACL SETUSER alice +select",
     );
+
+    let findings = examine(&self::config(&server).with_database(99)).await;
+    assert_found(only(&findings), Severity::Problem, "settings", "no database", "CONFIG GET databases");
 
     // Read-only keys are not enough.
     command(&server, &["ACL", "SETUSER", "alice", "resetkeys", &format!("%R{keys}")]).await;
@@ -408,6 +412,12 @@ async fn sentinels_lead_to_their_master() {
     let url = sentinels.url().replace(sentinels.name(), "nobody");
     let findings = examine(&config_of(&url, "app")).await;
     assert_found(only(&findings), Severity::Problem, "settings", "nobody", "SENTINEL MASTERS");
+    let sentinel = config_of(&sentinels.sentinels()[0].url(), "app");
+    let findings = examine(&sentinel).await;
+    assert_found(only(&findings), Severity::Problem, "settings", "a sentinel", "`redis+sentinel://`");
+    let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinels.servers()[0].port());
+    let findings = examine(&config_of(&url, "app")).await;
+    assert_found(only(&findings), Severity::Problem, "settings", "SENTINEL", "by redis://");
     for sentinel in sentinels.sentinels() {
         command(sentinel, &["ACL", "SETUSER", "default", "resetpass", ">right"]).await;
     }
