@@ -11,7 +11,9 @@ use std::{error::Error as StdError, io, time::Duration};
 use scaleout_core::{Error, ErrorKind};
 use tiberius::error::Error as ClientError;
 
-pub(crate) use self::class::{LET_A_DBA_INSTALL, Trouble, grant, grant_to_run, is_of_login, login_of};
+pub(crate) use self::class::{
+    LET_A_DBA_INSTALL, Trouble, grant, grant_to_run, is_of_login, login_of, user_of,
+};
 use crate::config::SqlServerConfig;
 
 /// What fails on a connection.

@@ -194,12 +194,7 @@ impl Examination<'_> {
     }
 
     /// What a node of these settings may not do, and what it would then miss.
-    async fn permissions(
-        &mut self,
-        permissions: &[Permission],
-        found: &Found,
-        doorbell: Doorbell,
-    ) -> Step {
+    async fn permissions(&mut self, permissions: &[Permission], found: &Found, doorbell: Doorbell) -> Step {
         let (config, before) = (self.look.config, self.findings.len());
         let schema = &config.schema;
         let mut installs = config.install == Install::Create;
@@ -266,12 +261,7 @@ impl Examination<'_> {
     }
 
     /// Tells that a permission is missing, if it is.
-    fn lacks(
-        &mut self,
-        held: &Permission,
-        finding: fn(&'static str, String, String) -> Finding,
-        so: &str,
-    ) {
+    fn lacks(&mut self, held: &Permission, finding: fn(&'static str, String, String) -> Finding, so: &str) {
         if held.is_granted == Some(true) {
             return;
         }

@@ -61,7 +61,11 @@ pub(crate) async fn prepare(link: &mut Link, config: &SqlServerConfig) -> Result
 /// login sees.
 ///
 /// `table_count` is that of the layout: that of the settings may be another one.
-pub(crate) async fn remove(link: &mut Link, config: &SqlServerConfig, table_count: u16) -> Result<bool, Error> {
+pub(crate) async fn remove(
+    link: &mut Link,
+    config: &SqlServerConfig,
+    table_count: u16,
+) -> Result<bool, Error> {
     let mut installer = Installer::new(link, config, REMOVING);
     installer.look.target.table_count = table_count;
     installer.uninstall().await
@@ -338,9 +342,8 @@ mod tests {
 
     #[test]
     fn everything_that_is_missing_is_in_one_error() {
-        let (kind, text) =
-            told(&[object("held", false), object("read", true), object("renew", false)])
-                .expect("three are missing");
+        let (kind, text) = told(&[object("held", false), object("read", true), object("renew", false)])
+            .expect("three are missing");
         assert_eq!(kind, ErrorKind::Config);
         assert!(
             text.starts_with("schema chat lacks (or this login does not see) held, renew: run "),

@@ -4,7 +4,7 @@ use scaleout_core::{Error, ErrorKind, Remnant};
 
 use crate::{
     config::SqlServerConfig,
-    error::grant,
+    error::{Failure, grant, user_of},
     examine::size,
     install,
     link::{Call, Link, Values},
@@ -53,12 +53,12 @@ impl SqlServerConfig {
             }
         }
         let is_removed = Box::pin(install::remove(&mut link, self, left.table_count)).await?;
-        let stays = Left::look(&mut link, self).await?.is_some();
-        if !is_removed || stays {
-            let grant = grant("CONTROL", Some(&format!("SCHEMA::{}", identifier(&self.schema))), "[<user>]");
+        if !is_removed {
+            let grant =
+                grant("CONTROL", Some(&format!("SCHEMA::{}", identifier(&self.schema))), &user_of(self));
             let problem = format!(
-                "{REMOVING}: this login does not see all that is in schema {}, or a node made it anew: {grant}, and stop the \
-                 nodes; or let a DBA run SqlServerConfig::script().uninstall()",
+                "{REMOVING}: this login does not see the tables of schema {}: {grant}, or let a DBA run \
+                 SqlServerConfig::script().uninstall()",
                 self.schema
             );
             return Err(Error::new(ErrorKind::Unauthorized, problem));
@@ -83,7 +83,7 @@ struct Left {
 impl Left {
     /// `None`: there is nothing of this app.
     async fn look(link: &mut Link, config: &SqlServerConfig) -> Result<Option<Self>, Error> {
-        let failed = |failure: crate::error::Failure| failure.into_error(LOOKING, config);
+        let failed = |failure: Failure| failure.into_error(LOOKING, config);
         let mut look = Look::new(link, config);
         let layout = match look.probe().await.map_err(failed)? {
             Some(layout) => Some(layout),
@@ -111,7 +111,11 @@ impl Left {
                 let mut values = Values::of(row);
                 let service = (|| Ok((values.text()?, values.number()?)))();
                 let (name, ends) = service.map_err(failed)?;
-                remnants.push(Remnant::new("service", name, format!("{} of conversations", counted(ends, "end"))));
+                remnants.push(Remnant::new(
+                    "service",
+                    name,
+                    format!("{} of conversations", counted(ends, "end")),
+                ));
             }
         }
         if contents.iter().all(is_ours) {
@@ -122,7 +126,9 @@ impl Left {
 
     fn has(&self, procedure: &str) -> bool {
         let name = |remnant: &Remnant| remnant.name.rsplit('.').next().map(str::to_owned);
-        self.remnants.iter().any(|remnant| remnant.kind == "procedure" && name(remnant).as_deref() == Some(procedure))
+        self.remnants
+            .iter()
+            .any(|remnant| remnant.kind == "procedure" && name(remnant).as_deref() == Some(procedure))
     }
 }
 

@@ -102,13 +102,17 @@ impl Layout {
     pub(crate) fn trouble(&self, config: &SqlServerConfig) -> Option<Trouble> {
         let (schema, found) = (&config.schema, self.table_count);
         if !self.is_of(config) {
-            let what = format!("schema {schema} belongs to the app {}, and this node is of {}", self.app, config.app);
+            let what = format!(
+                "schema {schema} belongs to the app {}, and this node is of {}",
+                self.app, config.app
+            );
             let fix = "set schema to another one, since each app has a schema of its own";
             return Some(Trouble::new(ErrorKind::Config, what).mended_by(fix));
         }
         let tables = config.table_count;
         if found != u64::from(tables.get()) {
-            let what = format!("schema {schema} has {found} message tables, and this node is set to {tables}");
+            let what =
+                format!("schema {schema} has {found} message tables, and this node is set to {tables}");
             let fix = format!("set table_count={found}, since all nodes of an app agree on it");
             return Some(Trouble::new(ErrorKind::Config, what).mended_by(fix));
         }

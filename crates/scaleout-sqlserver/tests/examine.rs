@@ -14,7 +14,8 @@ use std::{
 
 use bytes::Bytes;
 use scaleout_core::{
-    Backplane, Epoch, ErrorKind, Finding, FrameId, NodeId, PayloadId, Remnant, Retained, Severity, StreamIndex,
+    Backplane, Epoch, ErrorKind, Finding, FrameId, NodeId, PayloadId, Remnant, Retained, Severity,
+    StreamIndex,
 };
 use scaleout_sqlserver::{
     Authentication, Encryption, Install, Notifications, SqlServerBackplane, SqlServerConfig,
@@ -258,7 +259,13 @@ async fn each_missing_grant_is_a_finding_with_its_statement() {
     expect(&findings, Severity::Problem, "permissions", denied, statement);
     server.revoke("EXECUTE");
     let findings = examine(&server, &config).await;
-    expect(&findings, Severity::Problem, "permissions", "positions", "GRANT EXECUTE ON SCHEMA::[scaleout] TO [sa]");
+    expect(
+        &findings,
+        Severity::Problem,
+        "permissions",
+        "positions",
+        "GRANT EXECUTE ON SCHEMA::[scaleout] TO [sa]",
+    );
 }
 
 #[tokio::test]
@@ -281,7 +288,13 @@ async fn a_broker_that_is_off_is_told_with_the_statement() {
     let config = config_of(&server, "app");
     let statement = "ALTER DATABASE [test] SET ENABLE_BROKER WITH NO_WAIT";
     for _ in 0..2 {
-        expect(&examine(&server, &config).await, Severity::Warning, "broker", "Service Broker is off", statement);
+        expect(
+            &examine(&server, &config).await,
+            Severity::Warning,
+            "broker",
+            "Service Broker is off",
+            statement,
+        );
         install(&config).await;
     }
     all_are_fine(&examine(&server, &config.with_notifications(Notifications::PollOnly)).await);
@@ -316,7 +329,13 @@ async fn another_number_of_tables_is_told_with_both() {
     install(&config).await;
     let five = config.with_table_count(NonZeroU16::new(5).expect("not 0"));
     let findings = examine(&server, &five).await;
-    expect(&findings, Severity::Problem, "layout", "4 message tables, and this node is set to 5", "table_count=4");
+    expect(
+        &findings,
+        Severity::Problem,
+        "layout",
+        "4 message tables, and this node is set to 5",
+        "table_count=4",
+    );
 }
 
 #[tokio::test]
@@ -452,6 +471,52 @@ async fn what_others_have_stays() {
     let foreign = config_of(&server, "app").with_schema("foreign");
     assert_eq!(foreign.remove_remnants().await.expect("nothing is there"), []);
     assert_eq!(server.objects("foreign"), ["streams"]);
+}
+
+#[tokio::test]
+async fn the_script_for_administrators_leaves_what_others_have_too() {
+    let server = launch().await;
+    let config = config_of(&server, "app");
+    install(&config).await;
+    server.occupy(SCHEMA, "orders");
+    let mut admin = Admin::connect(&config).await;
+    admin.run_script(&config.script().uninstall()).await;
+    assert_eq!(server.objects(SCHEMA), ["orders"]);
+    // With nobody else in it, the schema goes, too.
+    install(&config.clone().with_schema("another")).await;
+    admin.run_script(&config.with_schema("another").script().uninstall()).await;
+    assert_eq!(server.schemas(), [SCHEMA]);
+}
+
+#[tokio::test]
+async fn a_node_that_still_runs_makes_everything_anew() {
+    let server = launch().await;
+    let config = config_of(&server, "app");
+    let backplane = node(config.clone());
+    append(&*backplane, 1, 1, 3).await;
+    let before = server.epoch(SCHEMA).expect("it is installed");
+    assert!(!config.remove_remnants().await.expect("it may").is_empty());
+    assert!(server.schemas().is_empty());
+    append(&*backplane, 1, 1, 1).await;
+    assert!(server.epoch(SCHEMA).expect("it is installed") > before);
+    backplane.close().await.expect("nothing was registered");
+}
+
+#[tokio::test]
+async fn who_may_only_run_removes_nothing_and_is_told_the_grant() {
+    let server = launch().await;
+    let config = config_of(&server, "app");
+    install(&config).await;
+    server.hide_tables(true);
+    // What it may execute it sees.
+    let listed = config.remnants().await.expect("it can be asked");
+    assert!(names(&listed, "table").is_empty() && !names(&listed, "procedure").is_empty(), "{listed:?}");
+    all_are_fine(&examine(&server, &config.clone().with_install(Install::Verify)).await);
+    let error = config.remove_remnants().await.expect_err("it does not see all");
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    assert!(error.to_string().contains("GRANT CONTROL ON SCHEMA::[scaleout] TO [sa]"), "{error}");
+    server.hide_tables(false);
+    assert!(!names(&config.remnants().await.expect("it can be asked"), "table").is_empty());
 }
 
 #[tokio::test]

@@ -184,6 +184,11 @@ impl TestServer {
         self.shared.state().faults.without.remove(permission);
     }
 
+    /// Whether tables are not seen in the catalogue, as for a user who may execute procedures and nothing else.
+    pub fn hide_tables(&self, hide: bool) {
+        self.shared.state().faults.hides_tables = hide;
+    }
+
     /// Makes the server's clock wrong, to whoever asks it what time it is; what it writes down is of the right time.
     pub fn set_clock(&self, ahead: Duration, is_behind: bool) {
         let by = i64::try_from(ahead.as_micros()).unwrap_or(i64::MAX);

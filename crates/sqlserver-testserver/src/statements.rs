@@ -108,12 +108,7 @@ struct Statements<'a> {
 }
 
 impl<'a> Statements<'a> {
-    fn new(
-        state: &'a mut State,
-        settings: &'a Settings,
-        session: SessionId,
-        words: Vec<Word>,
-    ) -> Self {
+    fn new(state: &'a mut State, settings: &'a Settings, session: SessionId, words: Vec<Word>) -> Self {
         Self {
             state,
             settings,

@@ -62,27 +62,24 @@ impl Trouble {
                 .mended_by("install its certificates (ca-certificates), or set ca")
             }
             ClientError::Io { kind, .. } => Self::of_io(*kind),
-            ClientError::Tls(_) => Self::new(
-                ErrorKind::Config,
-                "the server's certificate is not trusted for this host",
-            )
-            .mended_by("set ca, or host_name_in_certificate where it holds another name"),
-            ClientError::Protocol(text) if text.contains("encryption level") => Self::new(
-                ErrorKind::Config,
-                "the server has no TLS, and encryption is required",
-            )
-            .mended_by("give it a certificate, or set encryption=not_supported"),
+            ClientError::Tls(_) => {
+                Self::new(ErrorKind::Config, "the server's certificate is not trusted for this host")
+                    .mended_by("set ca, or host_name_in_certificate where it holds another name")
+            }
+            ClientError::Protocol(text) if text.contains("encryption level") => {
+                Self::new(ErrorKind::Config, "the server has no TLS, and encryption is required")
+                    .mended_by("give it a certificate, or set encryption=not_supported")
+            }
             ClientError::Conversion(text) if text.to_ascii_lowercase().contains("sql browser") => Self::new(
                 ErrorKind::Unavailable,
                 "the SQL Browser of the host does not tell the port of the instance",
             )
             .mended_by("open its UDP port 1434, or set port"),
             #[cfg(all(unix, feature = "kerberos"))]
-            ClientError::Gssapi(_) => Self::new(
-                ErrorKind::Unauthorized,
-                "Kerberos has no ticket for the server",
-            )
-            .mended_by("run kinit, and look whether MSSQLSvc/<host>:<port> is registered (setspn -Q)"),
+            ClientError::Gssapi(_) => {
+                Self::new(ErrorKind::Unauthorized, "Kerberos has no ticket for the server")
+                    .mended_by("run kinit, and look whether MSSQLSvc/<host>:<port> is registered (setspn -Q)")
+            }
             _ => Self::new(ErrorKind::Unavailable, ""),
         }
     }
@@ -283,9 +280,7 @@ impl Trouble {
             208 | 2812 => {
                 let what = wording.name(0).map_or(String::new(), |name| format!(" {name}"));
                 (
-                    format!(
-                        "the object{what} is not in the database {database}, or the user may not see it"
-                    ),
+                    format!("the object{what} is not in the database {database}, or the user may not see it"),
                     INSTALL.into(),
                 )
             }
@@ -318,7 +313,9 @@ impl Trouble {
             ),
             1468 => (
                 "Service Broker cannot be switched on in an availability group".into(),
-                format!("take {database} out of it, ALTER DATABASE {database} SET ENABLE_BROKER, and add it again"),
+                format!(
+                    "take {database} out of it, ALTER DATABASE {database} SET ENABLE_BROKER, and add it again"
+                ),
             ),
             _ => return None,
         };
@@ -379,7 +376,7 @@ pub(crate) fn login_of(config: &SqlServerConfig) -> String {
 }
 
 /// The user to grant something to, as in a statement.
-fn user_of(config: &SqlServerConfig) -> String {
+pub(crate) fn user_of(config: &SqlServerConfig) -> String {
     match &config.authentication {
         // Azure SQL Database knows a login `user@server`, too, of which the user is the first part.
         Authentication::SqlLogin { user, .. } => identifier(user.split('@').next().unwrap_or(user)),

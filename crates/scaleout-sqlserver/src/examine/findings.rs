@@ -119,7 +119,10 @@ fn hint(failure: &Failure, config: &SqlServerConfig) -> Option<String> {
         Failure::Connect(error) => Some(match error.kind() {
             ConnectionRefused => listens.into(),
             TimedOut => is_open,
-            _ => format!("see that the name resolves and is reached (getent hosts {}), and set host right", config.host),
+            _ => format!(
+                "see that the name resolves and is reached (getent hosts {}), and set host right",
+                config.host
+            ),
         }),
         _ => None,
     }
@@ -159,8 +162,7 @@ impl Clock {
     pub(super) fn finding(&self) -> Finding {
         let theirs = Duration::from_micros(self.theirs);
         // The answer was made at some moment between.
-        let (ahead, behind) =
-            (theirs.saturating_sub(self.after), self.before.saturating_sub(theirs));
+        let (ahead, behind) = (theirs.saturating_sub(self.after), self.before.saturating_sub(theirs));
         let (skew, direction) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };
         if skew <= MAX_SKEW {
             return Finding::ok("clock", "the server's clock is that of this machine, within a second");
@@ -170,7 +172,11 @@ impl Clock {
              do not mind, but latencies are measured wrong by as much, and tokens and certificates may be refused",
             skew.as_secs_f64()
         );
-        Finding::warning("clock", what, "set the wrong one: timedatectl set-ntp true (Windows: w32tm /resync)")
+        Finding::warning(
+            "clock",
+            what,
+            "set the wrong one: timedatectl set-ntp true (Windows: w32tm /resync)",
+        )
     }
 }
 
@@ -181,7 +187,10 @@ impl Base {
         if self.compatibility < 130 {
             findings.push(Finding::warning(
                 "version",
-                format!("the database has compatibility level {}: it may not know a statement", self.compatibility),
+                format!(
+                    "the database has compatibility level {}: it may not know a statement",
+                    self.compatibility
+                ),
                 format!("ALTER DATABASE {database} SET COMPATIBILITY_LEVEL = 130"),
             ));
         }
@@ -191,7 +200,10 @@ impl Base {
         if server.edition == EXPRESS && retained >= EXPRESS_BYTES {
             findings.push(Finding::warning(
                 "retention",
-                format!("{tables} message tables may come to {}, and Express keeps 10 GB at most", size(retained)),
+                format!(
+                    "{tables} message tables may come to {}, and Express keeps 10 GB at most",
+                    size(retained)
+                ),
                 "set max_retained_bytes to less, or take another edition",
             ));
         }
@@ -222,7 +234,9 @@ pub(super) fn of_broker(health: &ServiceBrokerHealth, config: &SqlServerConfig) 
     let schema = identifier(&config.schema);
     if health.queues_on < 2 {
         let what = format!("{} of the 2 queues of the doorbell are on: nodes poll", health.queues_on);
-        let fix = format!("ALTER QUEUE {schema}.[ears] WITH STATUS = ON; ALTER QUEUE {schema}.[bells] WITH STATUS = ON;");
+        let fix = format!(
+            "ALTER QUEUE {schema}.[ears] WITH STATUS = ON; ALTER QUEUE {schema}.[bells] WITH STATUS = ON;"
+        );
         return Finding::warning("broker", what, fix);
     }
     if health.undelivered > 0 {

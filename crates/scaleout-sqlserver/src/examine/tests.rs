@@ -81,7 +81,8 @@ fn a_queue_that_is_off_and_messages_that_stay_are_told() {
     let off = of_broker(&ServiceBrokerHealth { queues_on: 1, ..healthy.clone() }, &config());
     assert_eq!(off.severity, Severity::Warning);
     assert!(off.fix.unwrap().contains("ALTER QUEUE [scaleout].[ears] WITH STATUS = ON;"));
-    let stuck = ServiceBrokerHealth { undelivered: 7, undelivered_because: Some("Because.".into()), ..healthy };
+    let stuck =
+        ServiceBrokerHealth { undelivered: 7, undelivered_because: Some("Because.".into()), ..healthy };
     let stuck = of_broker(&stuck, &config());
     assert_eq!(stuck.severity, Severity::Warning);
     assert!(stuck.what.contains("7 of our messages: Because."));

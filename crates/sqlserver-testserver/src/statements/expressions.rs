@@ -180,6 +180,7 @@ impl Statements<'_> {
                     two_part_name(name).and_then(|(schema, name)| store.object(self.session, &schema, &name));
                 let is_kind = match (&object, kind) {
                     (None, _) => false,
+                    (Some(object), _) if self.is_hidden(object) => false,
                     (Some(_), []) => true,
                     (Some(object), [Value::Text(kind)]) => kind == kind_of(object),
                     _ => return Err(self.unknown()),

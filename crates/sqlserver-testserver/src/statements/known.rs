@@ -83,7 +83,12 @@ impl Statements<'_> {
         let settings = self.settings;
         let edition = if settings.edition == 5 { "SQL Azure" } else { "Enterprise Edition (test server)" };
         ResultSet::one(
-            &[("", Type::NVarChar(128)), ("", Type::Int), ("", Type::NVarChar(128)), ("", Type::NVarChar(128))],
+            &[
+                ("", Type::NVarChar(128)),
+                ("", Type::Int),
+                ("", Type::NVarChar(128)),
+                ("", Type::NVarChar(128)),
+            ],
             vec![settings.version.as_str().into(), settings.edition.into(), edition.into(), "dbo".into()],
         )
     }
@@ -124,11 +129,19 @@ impl Statements<'_> {
         let mut result = ResultSet::new(&columns);
         let objects = self.state.store.objects(self.session);
         for (_, name, object) in objects.into_iter().filter(|(of, ..)| of == schema) {
+            if self.is_hidden(&object) {
+                continue;
+            }
             let kind = kind_of(&object);
             let (rows, bytes) = self.size(schema, &name, &object).unzip();
             result.rows.push(vec![Value::Text(name), kind.into(), rows.into(), bytes.into()]);
         }
         result
+    }
+
+    /// Whether the user does not see such an object.
+    pub(super) fn is_hidden(&self, object: &Object) -> bool {
+        self.state.faults.hides_tables && matches!(object, Object::Table | Object::Foreign)
     }
 
     /// Rows and bytes of a table; each takes whole pages, and payloads are all that is counted.
