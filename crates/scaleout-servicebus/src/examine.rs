@@ -173,3 +173,6 @@ impl Examination {
         self.findings.iter().all(|finding| finding.subject != subject || finding.severity == Severity::Ok)
     }
 }
+
+#[cfg(test)]
+mod tests;

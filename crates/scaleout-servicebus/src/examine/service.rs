@@ -11,7 +11,7 @@ impl Examination {
     /// With `create_entities=false` a node asks for nothing by HTTPS, so it is no problem there if nobody does.
     pub(super) async fn look_for_service(&mut self) -> Result<bool, Hidden> {
         let url = self.management.url().clone();
-        let needed = self.config.create_entities || cfg!(feature = "rest") && self.uses_rest();
+        let needed = self.config.create_entities || self.uses_rest();
         if needed || url.host == self.config.host {
             self.look_up(&url.host, url.port).await?;
         }
