@@ -140,7 +140,8 @@ impl Examination {
                     self.config.max_payload_bytes
                 ),
                 format!(
-                    "set max_payload_bytes to at most {} on all nodes, or raise the topic's maximum message size (Premium)",
+                    "set max_payload_bytes to at most {} on all nodes, or raise the topic's maximum message size \
+                     (Premium)",
                     max.saturating_sub(MESSAGE_OVERHEAD_BYTES as u64)
                 ),
             );
