@@ -63,7 +63,7 @@ struct Owner {
 pub(crate) struct Inner {
     pub(crate) bus: Bus,
     pub(crate) config: ClusterConfig,
-    pub(crate) counters: AtomicCounters,
+    pub(crate) counters: Arc<AtomicCounters>,
     pub(crate) handlers: Handlers,
     pub(crate) requests: Requests,
     pub(crate) presence: Presence,
@@ -133,7 +133,7 @@ impl Cluster {
             presence: Presence::new(bus.node(), incarnation, config.max_presence_entries),
             running: Arc::new(Semaphore::new(config.max_running_handlers.min(Semaphore::MAX_PERMITS))),
             config,
-            counters: AtomicCounters::default(),
+            counters: Arc::default(),
             handlers: Handlers::default(),
             requests: Requests::default(),
             channel,
@@ -146,6 +146,8 @@ impl Cluster {
         });
         presence::register(&inner);
         report::register(&inner);
+        #[cfg(feature = "metrics")]
+        bus.export(inner.counters.clone());
         let tasks = [
             runtime.spawn(router::receive(Arc::clone(&inner), subscription)).abort_handle(),
             runtime.spawn(router::pass_time(Arc::clone(&inner))).abort_handle(),

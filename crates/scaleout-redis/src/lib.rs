@@ -12,6 +12,7 @@ mod group;
 mod keys;
 mod link;
 mod reader;
+mod remnants;
 mod retained;
 mod retention;
 mod send;

@@ -94,6 +94,60 @@ impl BackplaneConfig {
         self.app.as_ref()
     }
 
+    /// The same store with nothing in common with this app: for `app`, in a place of its own.
+    ///
+    /// For measurements and trials beside an application. On SQL Server, where a schema belongs to one app, the schema is
+    /// another one too: the name of `app` with `_` for what a schema's name cannot hold. What this app keeps others from
+    /// making (tables, topics) is made, and [`remove_remnants`](Self::remove_remnants) removes it. All other settings stay.
+    #[must_use]
+    pub fn apart(&self, app: AppName) -> Self {
+        let mut kind = self.kind.clone();
+        match &mut kind {
+            // Its nodes meet in the value that they are made of.
+            Kind::Memory(store) => *store = MemoryStore::default(),
+            #[cfg(feature = "redis")]
+            Kind::Redis(config) => config.app = app.clone(),
+            #[cfg(feature = "servicebus")]
+            Kind::ServiceBus(config) => {
+                config.app = app.clone();
+                config.create_entities = true;
+                config.subscription = None;
+            }
+            #[cfg(feature = "sqlserver")]
+            Kind::SqlServer(config) => {
+                let fitting = |char: char| if char.is_ascii_alphanumeric() { char } else { '_' };
+                config.app = app.clone();
+                config.schema = app.to_string().chars().map(fitting).collect();
+                config.install = scaleout_sqlserver::Install::Create;
+            }
+        }
+        Self { app: Some(app), kind }
+    }
+
+    /// What the store is: `memory`, or the provider by the name of its feature.
+    #[must_use]
+    pub fn provider(&self) -> &'static str {
+        match &self.kind {
+            Kind::Memory(_) => "memory",
+            #[cfg(feature = "redis")]
+            Kind::Redis(_) => "redis",
+            #[cfg(feature = "servicebus")]
+            Kind::ServiceBus(_) => "servicebus",
+            #[cfg(feature = "sqlserver")]
+            Kind::SqlServer(_) => "sqlserver",
+        }
+    }
+
+    /// The settings of the provider, where the store is Redis (feature `redis`).
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn redis(&self) -> Option<&RedisConfig> {
+        match &self.kind {
+            Kind::Redis(config) => Some(config),
+            _ => None,
+        }
+    }
+
     /// Whether nodes of other processes can be reached: not over `memory:`.
     #[must_use]
     pub fn reaches_other_processes(&self) -> bool {

@@ -17,6 +17,33 @@ fn an_unknown_scheme_names_those_that_there_are() {
     assert!(!told.contains("hunter2") && !told.contains("ada") && !told.contains("localhost"), "{told}");
 }
 
+/// What is left of the settings once another app has a place apart there.
+fn apart(url: &str) -> String {
+    let other: AppName = "chat-bench-1".parse().expect("a good name");
+    let apart = url.parse::<BackplaneConfig>().expect("settings that work").apart(other.clone());
+    assert_eq!(apart.app(), Some(&other));
+    assert_eq!(
+        apart.bus(BusConfig::default()).map(drop).ok(),
+        Some(()),
+        "the app of the bus is that one too"
+    );
+    format!("{apart:?}")
+}
+
+#[tokio::test]
+async fn a_place_apart_in_memory_is_another_one() -> Result<(), Error> {
+    let here: BackplaneConfig = "memory:?app=chat".parse()?;
+    let apart = here.apart("trial".parse()?);
+    let (here, apart) = (here.bus(BusConfig::default())?, apart.bus(BusConfig::default())?);
+    let (here, apart) = (here.connect().await?, apart.connect().await?);
+    let mut subscription = apart.subscribe(["room"]);
+    here.publish("room", "not for you").await?;
+    apart.publish("room", "for you").await?;
+    let Some(Received::Message(message)) = subscription.recv().await else { panic!("no message") };
+    assert_eq!(message.payload(), "for you");
+    Ok(())
+}
+
 #[test]
 fn what_has_no_scheme_is_not_shown() {
     let dotnet = "cache.example:6380,password=hunter2,ssl=true,app=chat";
@@ -180,6 +207,15 @@ mod redis {
     use super::*;
 
     #[test]
+    fn a_place_apart_on_redis_is_another_app() {
+        let told = apart("redis://ada:hunter2@localhost/2?app=chat&streams=7");
+        assert!(
+            told.contains("chat-bench-1") && told.contains("streams: 7") && !told.contains("hunter2"),
+            "{told}"
+        );
+    }
+
+    #[test]
     fn urls_of_redis_are_read_by_its_provider() {
         for url in [
             "redis://127.0.0.1:6379?app=chat",
@@ -234,6 +270,15 @@ fn read(text: &str) -> BackplaneConfig {
 #[cfg(feature = "servicebus")]
 mod servicebus {
     use super::*;
+
+    #[test]
+    fn a_place_apart_on_service_bus_has_topics_that_are_made() {
+        let told = apart(
+            "servicebus://ada:hunter2@localhost?app=chat&create_entities=false&subscription=a&topic_count=3",
+        );
+        assert!(told.contains("create_entities: true") && told.contains("subscription: None"), "{told}");
+        assert!(told.contains("topic_count: 3") && !told.contains("hunter2"), "{told}");
+    }
 
     #[test]
     fn urls_of_service_bus_are_read_by_its_provider() {
@@ -299,6 +344,14 @@ mod servicebus {
 #[cfg(feature = "sqlserver")]
 mod sqlserver {
     use super::*;
+
+    #[test]
+    fn a_place_apart_on_sql_server_is_a_schema_that_is_made() {
+        let told =
+            apart("sqlserver://ada:hunter2@localhost/db?app=chat&schema=live&install=verify&table_count=8");
+        assert!(told.contains("schema: \"chat_bench_1\"") && told.contains("install: Create"), "{told}");
+        assert!(told.contains("table_count: 8") && !told.contains("hunter2"), "{told}");
+    }
 
     #[test]
     fn urls_of_sql_server_are_read_by_its_provider() {
