@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use self::probe::RoundTrips;
 use crate::{
     Global,
-    exit::Exit,
+    exit::{Exit, chain},
     output::{Output, Paint},
     store::{self, Node, Target},
 };
@@ -20,7 +20,8 @@ use crate::{
 /// Look at a store as a node would find it, and measure a round trip.
 ///
 /// What is found is ok, a warning or a problem, and what is to be mended says how. Nothing is changed, but for what a node makes
-/// when it connects, which happens only where no problem was found (not at all with --no-probe).
+/// when it connects, and the small messages of the round trips, on channels that nobody else has. It connects only where no problem was
+/// found, and not at all with --no-probe.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
@@ -234,8 +235,4 @@ fn refusal(error: &Error) -> Finding {
         _ => ("connection", "see that the server runs and that this host reaches it, then try again"),
     };
     Finding::problem(subject, format!("no node can connect: {}", chain(error)), fix)
-}
-
-fn chain(error: &Error) -> String {
-    format!("{:#}", anyhow::Error::from(error.clone()))
 }

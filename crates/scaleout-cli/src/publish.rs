@@ -29,7 +29,7 @@ use crate::{
 #[command(override_usage = "scaleout publish [OPTIONS] [URL] <CHANNEL> [TEXT|-]", after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// The store (else SCALEOUT_URL names it), the channel, and the message; `-` or nothing reads stdin.
-    #[arg(required = true, value_name = "WORD", num_args = 1..=3)]
+    #[arg(required = true, value_name = "URL|CHANNEL|TEXT", num_args = 1..=3)]
     words: Vec<String>,
     /// All of stdin is one message.
     #[arg(long)]

@@ -28,7 +28,7 @@ use crate::{
 #[command(override_usage = "scaleout tail [OPTIONS] [URL] <CHANNEL>...", after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// The store (else SCALEOUT_URL names it), and the channels.
-    #[arg(required = true, value_name = "WORD")]
+    #[arg(required = true, value_name = "URL|CHANNEL")]
     words: Vec<String>,
     /// Where to begin: a cursor, which is told at the end of an earlier run and with every message in JSON, or `start`, the
     /// oldest of the store's newest epoch that it still retains. Without it: from now on.
