@@ -248,6 +248,9 @@ async fn an_outage_of_the_store_shows_in_the_health_and_to_those_whose_message_w
     store.outage(store.streams());
     let health = until_health(&node, 503).await;
     assert_eq!(health["ready"], false);
+    assert_eq!(client.expect("store").await["state"], "degraded");
+    let mut late = Client::connect(node.address, "room=lobby&user=Grace").await;
+    assert_eq!(late.expect("hello").await["store"], "degraded");
     for (index, stream) in health["streams"].as_array().unwrap().iter().enumerate() {
         assert_eq!((&stream["stream"], &stream["state"]), (&json!(index), &json!("degraded")), "{health}");
         assert!(stream["error"].is_string() && stream["attempts"].is_u64(), "{health}");
@@ -258,6 +261,9 @@ async fn an_outage_of_the_store_shows_in_the_health_and_to_those_whose_message_w
 
     store.restore(store.streams());
     until_health(&node, 200).await;
+    for client in [&mut client, &mut late] {
+        assert_eq!(client.expect("store").await["state"], "up");
+    }
     client.say("back").await;
     assert_eq!(client.text().await, "back");
     node.stop().await;

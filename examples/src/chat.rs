@@ -10,10 +10,11 @@
 //! GET /health      200 or 503, {"ready":…,"node":"…","streams":[{"stream":0,"state":"up"},…]}
 //!
 //! client → node    {"text":"…"}
-//! node → client    {"type":"hello","node":"…","cursor":"…"}
+//! node → client    {"type":"hello","node":"…","store":"up","cursor":"…"}
 //!                  {"type":"message","user":"…","text":"…","node":"…","cursor":"…"}
 //!                  {"type":"gap","reason":"…","missing":n|null,"cursor":"…"}    frames of the stream, an upper bound
 //!                  {"type":"cursor","cursor":"…"}                               where it moved without a message
+//!                  {"type":"store","state":"degraded"}                          where that changed: connecting, up, degraded
 //!                  {"type":"error","message":"…"}
 //! ```
 //!
@@ -27,5 +28,5 @@ mod session;
 pub use crate::chat::{
     options::Options,
     protocol::{MAX_FRAME_BYTES, MAX_ROOM_CHARS, MAX_TEXT_BYTES, MAX_USER_CHARS},
-    server::{NodeAddress, Settings, serve},
+    server::{Settings, serve},
 };

@@ -3,5 +3,8 @@
 
 pub mod chat;
 mod health;
+mod http;
+pub mod nodes;
 pub mod process;
 pub mod socketio;
+pub mod store;

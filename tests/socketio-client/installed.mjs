@@ -3,13 +3,13 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-
-const [folder = "."] = process.argv.slice(2);
+import { pathToFileURL } from "node:url";
 
 const read = (path) => JSON.parse(readFileSync(path, "utf8"));
 
-function* missing() {
-  const { dependencies } = read(new URL("package.json", import.meta.url));
+/** What `manifest` pins, and `folder` has not. */
+export function* missing(manifest, folder = ".") {
+  const { dependencies } = read(manifest);
   for (const [name, wanted] of Object.entries(dependencies)) {
     let there = "none";
     try {
@@ -21,6 +21,8 @@ function* missing() {
   }
 }
 
-const wanted = [...missing()].join(", ");
-console.log(wanted === "" ? "all there" : `needs ${wanted}`);
-process.exitCode = wanted === "" ? 0 : 1;
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const wanted = [...missing(new URL("package.json", import.meta.url), process.argv[2])].join(", ");
+  console.log(wanted === "" ? "all there" : `needs ${wanted}`);
+  process.exitCode = wanted === "" ? 0 : 1;
+}

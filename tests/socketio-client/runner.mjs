@@ -8,7 +8,7 @@ let answers;
 /** Asks for `command`, and answers what the runner says. */
 async function call(command) {
   if (process.env.RUNNER === undefined) {
-    throw new Error(`"${command}" needs who started the nodes: cargo xtask test -p scaleout-tests -- socketio`);
+    throw new Error(`"${command}" needs who started the nodes: cargo xtask test -p scaleout-tests`);
   }
   answers ??= createInterface({ input: process.stdin })[Symbol.asyncIterator]();
   process.stdout.write(`> ${command}\n`);

@@ -92,7 +92,7 @@ impl Client {
         }
     }
 
-    /// The next message of `kind`; only cursors may come before it.
+    /// The next message of `kind`; only cursors and states of the store may come before it.
     ///
     /// # Panics
     /// When something else comes.
@@ -101,13 +101,13 @@ impl Client {
         loop {
             match timeout_at(deadline, self.hear_any()).await {
                 Ok(Heard::Json(json)) if json["type"] == kind => return json,
-                Ok(Heard::Json(json)) if json["type"] == "cursor" => {}
+                Ok(Heard::Json(json)) if json["type"] == "cursor" || json["type"] == "store" => {}
                 other => panic!("a {kind} was expected, not {:.300}", format!("{other:?}")),
             }
         }
     }
 
-    /// The next message's text; only cursors may come before it.
+    /// The next message's text; only cursors and states of the store may come before it.
     ///
     /// # Panics
     /// When something else comes, a gap for instance.

@@ -1,10 +1,14 @@
-//! What the tests from outside share: nodes of the chats, a client that knows only the protocol of one, and the official
-//! client of the other.
+//! What the tests from outside share: nodes of the chats, a client that knows only the protocol of one, the official client
+//! of the other, and a browser.
 
+#[cfg(unix)]
+pub mod browser;
 mod client;
 mod node;
 mod process;
 pub mod scenarios;
+#[cfg(unix)]
+mod script;
 #[cfg(unix)]
 pub mod socketio;
 #[cfg(unix)]
@@ -28,3 +32,8 @@ const POLL: Duration = Duration::from_millis(20);
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+/// The guide's server, compiled as everybody would type it.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide.md")]
+pub struct Guide;

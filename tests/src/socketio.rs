@@ -1,24 +1,16 @@
 //! The official client of Socket.IO, as a script, against two nodes of the example.
 
-use std::{fmt::Write as _, path::Path, process::Stdio};
+use std::path::Path;
 
 use scaleout::{BackplaneConfig, BusConfig, Role};
 use scaleout_socketioxide::Emitter;
 use scaleout_testkit::servers::JsScripts;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    process::Command,
-    time::timeout,
-};
 
-use crate::{ChatProcess, DEADLINE, Example, scenarios::Store};
+use crate::{ChatProcess, DEADLINE, Example, scenarios::Store, script};
 
 /// What the scripts show to get into `/admin`.
 const ADMIN_TOKEN: &str = "hunter2";
-
-/// How many deadlines a script has for all of its scenarios; each of them waits for one deadline at most.
-const SCRIPT_DEADLINES: u32 = 5;
 
 /// Where the two nodes run that a script is run against.
 #[derive(Debug, Clone, Copy)]
@@ -55,39 +47,14 @@ pub async fn run(
         }
     }
 
-    let mut script = Command::from(scripts.command("e2e.mjs"));
-    script.args(&urls).args(scenarios).env("RUNNER", "scaleout-tests").kill_on_drop(true);
-    let mut script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("Node.js was there");
-    let mut answers = script.stdin.take().expect("it is piped");
-    let mut lines = BufReader::new(script.stdout.take().expect("it is piped")).lines();
-    let mut told = String::new();
-    let run = async {
-        while let Some(line) = lines.next_line().await.expect("a script writes UTF-8") {
-            let Some(command) = line.strip_prefix("> ") else {
-                writeln!(told, "{line}").expect("a string takes everything");
-                continue;
-            };
-            match command {
-                "stop-store" => store.stop().await,
-                "start-store" => store.start().await,
-                command => match command.strip_prefix("emit ") {
-                    Some(json) => emit(&store.backplane(), json).await,
-                    None => change(&mut processes, command).await,
-                },
-            }
-            answers.write_all(b"done\n").await.expect("the script waits for it");
-        }
-        script.wait().await.expect("it can be waited for")
-    };
-    let ended = timeout(SCRIPT_DEADLINES * DEADLINE, run).await;
-    assert!(matches!(ended, Ok(status) if status.success()), "the script: {ended:?}\n{told}");
-    // What passed, for those who look.
-    print!("{told}");
-
-    for mut process in processes {
-        process.terminate().await;
-        assert!(process.ended().await.success(), "a node stops cleanly");
-    }
+    let mut command = scripts.command("e2e.mjs");
+    command.args(&urls).args(scenarios);
+    script::run(command, async |asked: &str| match asked.strip_prefix("emit ") {
+        Some(json) => emit(&store.backplane(), json).await,
+        None => script::change(store, &mut processes, asked).await,
+    })
+    .await;
+    script::stop(processes).await;
 }
 
 impl Nodes {
@@ -118,26 +85,4 @@ async fn emit(backplane: &str, json: &str) {
     let message = json!({ "room": room, "user": "emitter", "text": text });
     emitter.of("/").to(name).emit("message", &message).await.expect("it is stored");
     bus.close(DEADLINE).await;
-}
-
-/// Does to a node what a script asks for; who is gone, is no more among `processes`.
-async fn change(processes: &mut Vec<ChatProcess>, command: &str) {
-    assert_eq!(processes.len(), 2, "nodes that can be changed have a process each, and one only goes once");
-    let (what, node) = command.split_once(' ').unwrap_or((command, ""));
-    let index = match node {
-        "a" => 0,
-        "b" => 1,
-        _ => panic!("a script asks for {command:?}"),
-    };
-    match what {
-        "freeze" => processes[index].freeze().await,
-        "thaw" => processes[index].thaw().await,
-        "kill" => processes.remove(index).kill().await,
-        "terminate" => {
-            let mut process = processes.remove(index);
-            process.terminate().await;
-            assert!(process.ended().await.success(), "a node stops cleanly");
-        }
-        _ => panic!("a script asks for {command:?}"),
-    }
 }

@@ -98,14 +98,14 @@ impl Failure {
             }
         }
         let Some(of_store) = error.chain().find_map(|cause| cause.downcast_ref::<Error>()) else {
-            return Self::new(Exit::Failed, "failed", format!("{error:#}"));
+            return Self::new(Exit::Failed, "failed", chain(error.as_ref()));
         };
         let exit = match of_store.kind() {
             ErrorKind::Unavailable | ErrorKind::Timeout => Exit::Unreachable,
             ErrorKind::Config | ErrorKind::InvalidChannel | ErrorKind::InvalidCursor => Exit::Usage,
             _ => Exit::Failed,
         };
-        Self::new(exit, kind_name(of_store.kind()), format!("{error:#}"))
+        Self::new(exit, kind_name(of_store.kind()), chain(error.as_ref()))
     }
 
     pub(crate) fn usage(problem: &str) -> Self {
@@ -123,6 +123,20 @@ impl Failure {
         }
         self.exit
     }
+}
+
+/// An error and its causes in one line; a cause that the line before says already is left out.
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 /// The kind of an error, as JSON has it.

@@ -8,6 +8,7 @@ mod exit;
 mod nodes;
 mod output;
 mod publish;
+#[cfg(feature = "sqlserver")]
 mod sql;
 mod store;
 mod tail;
@@ -61,6 +62,7 @@ enum Command {
     Tail(tail::Options),
     Publish(publish::Options),
     Nodes(nodes::Options),
+    #[cfg(feature = "sqlserver")]
     Sql(sql::Options),
     Clean(clean::Options),
     Completions(completions::Options),
@@ -99,6 +101,7 @@ fn run(command: Command, global: &Global, output: &Output) -> anyhow::Result<Exi
             Command::Tail(options) => tail::run(options, global, output).await,
             Command::Publish(options) => publish::run(options, global, output).await,
             Command::Nodes(options) => nodes::run(options, global, output).await,
+            #[cfg(feature = "sqlserver")]
             Command::Sql(options) => sql::run(options, global, output),
             Command::Clean(options) => clean::run(options, global, output).await,
             Command::Completions(options) => completions::run(options, output, Cli::command()),

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     io::{self, IsTerminal, Write, stderr, stdout},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use clap::{
@@ -46,6 +46,16 @@ impl Output {
         write_line(format_args!("{line}"))
     }
 
+    /// Writes text of several lines, where stdout is for people; in place of the earlier one, where that is a terminal and
+    /// `again`.
+    ///
+    /// # Errors
+    /// As [`text`](Self::text).
+    pub(crate) fn screen(&self, text: impl fmt::Display, again: bool) -> io::Result<()> {
+        let clear = if again && !self.json && stdout().is_terminal() { "\x1b[2J\x1b[H" } else { "" };
+        self.text(format_args!("{clear}{text}"))
+    }
+
     /// Writes `value` as a line of JSON, where stdout is for programs.
     ///
     /// # Errors
@@ -60,6 +70,11 @@ impl Output {
     /// `text` in a style, where stdout shows colours.
     pub(crate) fn paint(&self, style: Paint, text: impl fmt::Display) -> String {
         if self.coloured { styled(style, text) } else { text.to_string() }
+    }
+
+    /// `text` in a style, where stderr shows colours.
+    pub(crate) fn paint_error(&self, style: Paint, text: impl fmt::Display) -> String {
+        if self.coloured_errors { styled(style, text) } else { text.to_string() }
     }
 
     /// Tells a failure on stderr, `as_json` where stdout is for programs too.
@@ -127,6 +142,13 @@ pub(crate) fn coloured(choice: ColorChoice, is_terminal: bool) -> bool {
     }
 }
 
+/// A time as `2026-02-03T04:05:06.789Z`; what is beyond the year 9999, as nonsense of another process may be, is its end.
+pub(crate) fn timestamp(time: SystemTime) -> String {
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().min(LAST);
+    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since).to_string()
+}
+
 fn styled(paint: Paint, text: impl fmt::Display) -> String {
     let style = match paint {
         Paint::Good => AnsiColor::Green.on_default(),
@@ -144,4 +166,20 @@ fn write_line(line: fmt::Arguments<'_>) -> io::Result<()> {
     stdout.write_all(b"\n")?;
     // Whoever reads a pipe waits for the line.
     stdout.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_is_too_late_to_be_written() {
+        assert_eq!(
+            timestamp(SystemTime::UNIX_EPOCH + Duration::from_millis(1_500)),
+            "1970-01-01T00:00:01.500Z"
+        );
+        let far = SystemTime::UNIX_EPOCH + Duration::from_micros(i64::MAX.unsigned_abs());
+        assert_eq!(timestamp(far), "9999-12-31T23:59:59.000Z");
+        assert_eq!(timestamp(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00.000Z");
+    }
 }

@@ -1,8 +1,11 @@
 //! From a URL to a store, and to a node on it.
 
-use std::{env, future::Future, time::Duration};
+use std::{env, future::Future, sync::Arc, time::Duration};
 
-use scaleout::{BackplaneConfig, Bus, BusBuilder, BusConfig, Error, ErrorKind, StreamState};
+use scaleout::{
+    Backplane, BackplaneConfig, Bus, BusConfig, Error, ErrorKind, Interest, StreamIndex, StreamState,
+};
+use tokio::time::timeout;
 
 use crate::{
     Global,
@@ -18,7 +21,7 @@ pub(crate) const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 /// The store of a command that takes nothing else by position.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Target {
-    /// The store: a URL or a connection string. The environment keeps its password out of the list of processes.
+    /// The store: a URL or a connection string. In the environment its password stays out of the list of processes.
     #[arg(value_name = "URL", env = URL_VARIABLE, hide_env_values = true)]
     url: Option<String>,
 }
@@ -26,26 +29,19 @@ pub(crate) struct Target {
 impl Target {
     /// The settings, of a store that other processes reach as well.
     pub(crate) fn settings(&self, global: &Global) -> anyhow::Result<BackplaneConfig> {
-        settings(self.text()?, global)
-    }
-
-    /// The URL as it was given; it may hold secrets.
-    pub(crate) fn text(&self) -> anyhow::Result<&str> {
-        self.url.as_deref().ok_or_else(no_url)
+        settings(self.url.as_deref().ok_or_else(no_url)?, global)
     }
 }
 
 /// Splits `[URL] NAME…`: the first word is the store where it looks like one, else the environment names it.
 pub(crate) fn target_and_names(words: Vec<String>) -> anyhow::Result<(Target, Vec<String>)> {
     let mut words = words.into_iter();
-    let Some(first) = words.next() else { return Err(no_url()) };
+    let first = words.next().ok_or_else(no_url)?;
     if is_url(&first) {
         return Ok((Target { url: Some(first) }, words.collect()));
     }
-    match env::var(URL_VARIABLE) {
-        Ok(url) => Ok((Target { url: Some(url) }, [first].into_iter().chain(words).collect())),
-        Err(_) => Err(no_url()),
-    }
+    let url = env::var(URL_VARIABLE).map_err(|_| no_url())?;
+    Ok((Target { url: Some(url) }, [first].into_iter().chain(words).collect()))
 }
 
 /// The settings that `url` is, for the app of the command line where it names none.
@@ -57,57 +53,88 @@ pub(crate) fn settings(url: &str, global: &Global) -> anyhow::Result<BackplaneCo
     if !settings.reaches_other_processes() {
         return Err(usage("memory: is a store within one process, which no command can look into"));
     }
-    if let (Some(given), Some(named)) = (&global.app, settings.app())
-        && given != named
-    {
-        return Err(usage(format!(
-            "--app says {given}, and the URL says app {named}: leave one of them out"
-        )));
-    }
-    Ok(settings)
-}
-
-/// Waits until every stream of a node is open, for `deadline` at most.
-///
-/// # Errors
-/// A fatal error of the store, or, past the deadline, the one for which it cannot be reached.
-pub(crate) async fn connect(
-    settings: &BackplaneConfig,
-    config: BusConfig,
-    deadline: Duration,
-) -> anyhow::Result<Bus> {
-    let bus = node(settings, config)?.start()?;
-    let mut state = bus.state();
-    let opened = async {
-        loop {
-            let streams = state.current();
-            if let Some(error) = first_error(&streams).filter(Error::is_fatal) {
-                return Err(error);
-            }
-            if streams.iter().all(|state| matches!(state, StreamState::Up)) {
-                return Ok(());
-            }
-            state.changed().await;
+    match (&global.app, settings.app()) {
+        (Some(given), Some(named)) if given != named => {
+            Err(usage(format!("--app says {given}, and the URL says app {named}: nothing was done")))
         }
-    };
-    let result = match or_interrupted(tokio::time::timeout(deadline, opened)).await {
-        Ok(Ok(result)) => result.map_err(anyhow::Error::from),
-        Ok(Err(_)) => Err(first_error(&bus.state().current())
-            .unwrap_or_else(|| {
-                Error::new(ErrorKind::Timeout, format!("the store did not answer within {deadline:?}"))
-            })
-            .into()),
-        Err(interrupted) => Err(interrupted),
-    };
-    if result.is_err() {
-        bus.close(Duration::ZERO).await;
+        _ => Ok(settings),
     }
-    result.map(|()| bus)
 }
 
-/// A node of the app that the settings name.
-pub(crate) fn node(settings: &BackplaneConfig, config: BusConfig) -> Result<BusBuilder, Error> {
-    settings.bus(config)
+/// One connection to a store, and a node on it.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) backplane: Arc<dyn Backplane>,
+    pub(crate) bus: Bus,
+}
+
+impl Node {
+    /// Waits until every stream of a new node is open, for `deadline` at most.
+    ///
+    /// # Errors
+    /// A fatal error of the store, or, past the deadline, the one for which it cannot be reached.
+    pub(crate) async fn connect(
+        settings: &BackplaneConfig,
+        config: BusConfig,
+        deadline: Duration,
+    ) -> anyhow::Result<Self> {
+        let backplane = settings.backplane()?;
+        let config = match settings.app() {
+            Some(app) => config.with_app(app.clone()),
+            None => config,
+        };
+        let node = Self { bus: Bus::builder_from(Arc::clone(&backplane)).config(config).start()?, backplane };
+        let all: Vec<_> = (0..node.bus.stream_count().get()).map(StreamIndex).collect();
+        let opened = node.wait_up(&all, deadline).await;
+        if opened.is_err() {
+            node.bus.close(Duration::ZERO).await;
+        }
+        opened.map(|()| node)
+    }
+
+    /// Waits until these streams are up, for `deadline` at most.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub(crate) async fn wait_up(&self, streams: &[StreamIndex], deadline: Duration) -> anyhow::Result<()> {
+        let mut watch = self.bus.state();
+        let opened = async {
+            loop {
+                let states = watch.current();
+                if let Some(error) = first_error(&states).filter(Error::is_fatal) {
+                    return Err(error);
+                }
+                if streams.iter().all(|stream| states[stream.index()].is_up()) {
+                    return Ok(());
+                }
+                if watch.changed().await.is_none() {
+                    return Err(ErrorKind::Closed.into());
+                }
+            }
+        };
+        match or_interrupted(timeout(deadline, opened)).await? {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => {
+                let told =
+                    || Error::new(ErrorKind::Timeout, format!("no answer of the store within {deadline:?}"));
+                Err(first_error(&self.bus.state().current()).unwrap_or_else(told).into())
+            }
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        self.bus.close(CLOSE_DEADLINE).await;
+    }
+}
+
+/// The settings of a node that follows a few channels, with that many payloads of what the store retains.
+pub(crate) fn listener(settings: &BackplaneConfig, backlog: usize) -> Result<BusConfig, Error> {
+    let config = BusConfig::default().with_max_backlog_payloads(backlog.max(1));
+    // Streams of which nobody wants anything are not read, where the store can say later what was missed before.
+    Ok(match settings.backplane()?.capabilities().replay {
+        true => config.with_interest(Interest::OnDemand),
+        false => config,
+    })
 }
 
 /// The result of `future`, unless Ctrl-C comes first.
@@ -117,9 +144,31 @@ pub(crate) fn node(settings: &BackplaneConfig, config: BusConfig) -> Result<BusB
 pub(crate) async fn or_interrupted<F: Future>(future: F) -> anyhow::Result<F::Output> {
     tokio::select! {
         biased;
-        _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
+        () = interrupted() => Err(Interrupted.into()),
         output = future => Ok(output),
     }
+}
+
+/// Waits for Ctrl-C, or for what asks a process to end.
+pub(crate) async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminated.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// Reads a time as `10s`, `1m 30s`, `500ms`; it is above 0.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| format!("{error}: write 10s or 500ms"))?;
+    if time.is_zero() { Err("it must be above 0".into()) } else { Ok(time) }
 }
 
 fn first_error(streams: &[StreamState]) -> Option<Error> {
@@ -131,12 +180,32 @@ fn first_error(streams: &[StreamState]) -> Option<Error> {
 
 /// Whether a word is a store rather than the name of a channel.
 fn is_url(word: &str) -> bool {
-    let begins =
-        |scheme: &str| word.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme));
+    let is_memory = word.get(..7).is_some_and(|begin| begin.eq_ignore_ascii_case("memory:"));
     let is_connection_string = word.contains(';') && word.contains('=');
-    word.contains("://") || begins("memory:") || is_connection_string
+    word.contains("://") || is_memory || is_connection_string
 }
 
 fn no_url() -> anyhow::Error {
     usage(format!("which store? Give its URL, such as redis://localhost?app=chat, or set {URL_VARIABLE}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_told_from_a_channel() {
+        for store in ["redis://x", "memory:", "MEMORY:a", "Server=x;Database=y", "Endpoint=sb://x;App=chat"] {
+            assert!(is_url(store), "{store}");
+        }
+        for channel in ["room:42", "a=b", "a;b", "localhost:6379", ""] {
+            assert!(!is_url(channel), "{channel}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_above_zero() {
+        assert_eq!(time("1m 30s"), Ok(Duration::from_secs(90)));
+        assert!(time("0s").is_err() && time("10").is_err() && time("soon").is_err());
+    }
 }

@@ -28,6 +28,7 @@ use crate::{
     handlers::Handlers,
     membership::Membership,
     presence::{self, Presence},
+    report,
     request::{Pending, Requests},
     router,
     wire::{self, About, MAX_TEXT_BYTES},
@@ -62,7 +63,7 @@ struct Owner {
 pub(crate) struct Inner {
     pub(crate) bus: Bus,
     pub(crate) config: ClusterConfig,
-    pub(crate) counters: AtomicCounters,
+    pub(crate) counters: Arc<AtomicCounters>,
     pub(crate) handlers: Handlers,
     pub(crate) requests: Requests,
     pub(crate) presence: Presence,
@@ -132,7 +133,7 @@ impl Cluster {
             presence: Presence::new(bus.node(), incarnation, config.max_presence_entries),
             running: Arc::new(Semaphore::new(config.max_running_handlers.min(Semaphore::MAX_PERMITS))),
             config,
-            counters: AtomicCounters::default(),
+            counters: Arc::default(),
             handlers: Handlers::default(),
             requests: Requests::default(),
             channel,
@@ -144,6 +145,9 @@ impl Cluster {
             closed: AtomicBool::new(false),
         });
         presence::register(&inner);
+        report::register(&inner);
+        #[cfg(feature = "metrics")]
+        bus.export(inner.counters.clone());
         let tasks = [
             runtime.spawn(router::receive(Arc::clone(&inner), subscription)).abort_handle(),
             runtime.spawn(router::pass_time(Arc::clone(&inner))).abort_handle(),
@@ -223,7 +227,7 @@ impl Cluster {
     /// Handles what comes of `subject`, in the order of the channel; what was registered before gets nothing any more.
     ///
     /// The handler runs on the task that receives, and holds up everything behind it: what takes time, it spawns, or see
-    /// [`serve`](Self::serve).
+    /// [`serve`](Self::serve). Subjects that begin with `$` are those of the cluster itself.
     pub fn handle(&self, subject: &str, handler: impl Fn(Incoming) + Send + Sync + 'static) -> Registration {
         self.inner().register(subject, Arc::new(handler))
     }
@@ -397,12 +401,17 @@ fn cast(bus: &Bus, channel: &str, subject: &str, payload: &[u8], target: Target)
     bus.publish(channel, wire::cast(target, subject, payload))
 }
 
+/// The next id of a request or a registration of this process.
+pub(crate) fn next_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
 fn is_subject(subject: &str) -> bool {
     (1..=MAX_TEXT_BYTES).contains(&subject.len())
 }
 
 /// The channel of all members.
-fn channel(name: &str) -> String {
+pub(crate) fn channel(name: &str) -> String {
     format!("$cluster/{name}")
 }
 
@@ -429,7 +438,7 @@ impl Inner {
     }
 
     pub(crate) fn next_id(&self) -> u64 {
-        NEXT_ID.fetch_add(1, Ordering::Relaxed)
+        next_id()
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -9,6 +9,7 @@ mod handlers;
 mod member;
 mod membership;
 mod presence;
+mod report;
 mod request;
 mod router;
 mod wire;
@@ -21,5 +22,6 @@ pub use crate::{
     handlers::{Incoming, Registration, Responder},
     member::{Member, MemberEvent, MemberWatch, Members},
     presence::{Entry, Presence, PresenceError, PresenceEvent, PresenceWatch},
+    report::{NodeReport, Observation, Observations, Observer, Reports, StreamReport},
     request::{Collected, Missing, Replies, Reply},
 };

@@ -242,6 +242,11 @@ impl Membership {
         self.incarnation
     }
 
+    /// What this node tells of itself; of its presence nothing.
+    pub(crate) fn state(&self) -> NodeState {
+        NodeState { incarnation: self.incarnation, presence_version: 0, about: self.about.clone() }
+    }
+
     fn take_heartbeat(&mut self, now: Duration, from: NodeId, state: NodeState, hello: bool) {
         if from == self.me {
             if state.incarnation == self.incarnation {

@@ -241,7 +241,7 @@ fn begin(kind: u8, capacity: usize) -> Writer {
     writer
 }
 
-fn write_about(writer: &mut Writer, about: &About) {
+pub(crate) fn write_about(writer: &mut Writer, about: &About) {
     writer.number(about.started_at_micros);
     writer.number(millis(about.lease));
     writer.text(&about.label);
@@ -249,7 +249,7 @@ fn write_about(writer: &mut Writer, about: &About) {
     writer.text(&about.version);
 }
 
-fn read_about(reader: &mut Reader) -> Result<About, DecodeError> {
+pub(crate) fn read_about(reader: &mut Reader) -> Result<About, DecodeError> {
     Ok(About {
         started_at_micros: reader.number()?,
         // Whatever it says: who is gone must not be kept for ever.

@@ -24,8 +24,9 @@
 //!  7. With [`Capabilities::replay`], [`Start::Backlog`] yields the last n retained payloads, then the live ones,
 //!     once, in order, with no hole between; payloads of earlier epochs that the store still has are part of it, each
 //!     epoch behind its own `Opened`; retention never drops the newest payload of a stream, so that `head` can be
-//!     reached; after a reconnect reception goes on where it stood; a node may drop a reception and begin another one
-//!     of the stream, which knows nothing of the first.
+//!     reached, and what [`retained`](Backplane::retained) tells, where it does, is of the newest epoch and there;
+//!     after a reconnect reception goes on where it stood; a node may drop a reception and begin another one of the
+//!     stream, which knows nothing of the first.
 //!  8. A store that may have lost or replaced payloads (another server, a restart that can forget, failover, flush,
 //!     restore, re-creation) shows as a new, greater epoch, which exactly one node opens before its first append and
 //!     its first payload; the store refuses appends of an older epoch and records what the new one continues.

@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
-use crate::{AppName, Error, ErrorKind, frame::FRAME_VERSION};
+#[cfg(feature = "serde")]
+mod serde;
+
+use crate::{
+    AppName, Error, ErrorKind,
+    frame::FRAME_VERSION,
+    provider::settings::{duration, number, one_of, put, shown, size},
+};
 
 /// The settings of a [`Bus`](crate::Bus).
 ///
 /// Every bound is per bus, shared by its streams.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BusConfig {
     /// The application's namespace. Defaults to `app`.
@@ -106,8 +113,9 @@ impl Default for BusConfig {
     }
 }
 
-macro_rules! setters {
-    ($($field:ident $setter:ident: $type:ty),* $(,)?) => {
+/// Declares the setters, and by what name and in which form each field is read from text.
+macro_rules! fields {
+    ($($field:ident $setter:ident: $type:ty, $read:expr;)*) => {
         impl BusConfig {
             $(
                 #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
@@ -118,34 +126,87 @@ macro_rules! setters {
                 }
             )*
         }
+
+        /// The fields by their names, and how each is set from text.
+        const FIELDS: &[(&str, SetFromText)] = &[
+            $((stringify!($field), |config, text| put(&mut config.$field, ($read)(text))),)*
+        ];
     };
 }
 
-setters! {
-    app with_app: AppName,
-    role with_role: Role,
+type SetFromText = fn(&mut BusConfig, &str) -> Result<(), String>;
+
+fields! {
+    app with_app: AppName, |text: &str| {
+        text.parse().map_err(|_| "is not 1 to 31 of a-z, 0-9 and '-', not beginning with '-'".to_owned())
+    };
+    role with_role: Role, |text| one_of(text, &[("full", Role::Full), ("publish_only", Role::PublishOnly)]);
     interest with_interest: Interest,
-    interest_linger with_interest_linger: Duration,
-    queue_policy with_queue_policy: QueuePolicy,
-    overflow with_overflow: Overflow,
-    max_queue_messages with_max_queue_messages: usize,
-    max_queue_bytes with_max_queue_bytes: usize,
-    max_queue_age with_max_queue_age: Duration,
-    max_frame_bytes with_max_frame_bytes: usize,
-    max_ring_bytes with_max_ring_bytes: usize,
-    max_ring_age with_max_ring_age: Duration,
-    max_tail_bytes with_max_tail_bytes: usize,
-    max_tail_age with_max_tail_age: Duration,
-    send_timeout with_send_timeout: Duration,
-    ahead_wait with_ahead_wait: Duration,
-    min_backoff with_min_backoff: Duration,
-    max_backoff with_max_backoff: Duration,
-    max_backlog_payloads with_max_backlog_payloads: usize,
-    frame_version with_frame_version: u8,
-    degraded_grace with_degraded_grace: Duration,
+        |text| one_of(text, &[("all_streams", Interest::AllStreams), ("on_demand", Interest::OnDemand)]);
+    interest_linger with_interest_linger: Duration, duration;
+    queue_policy with_queue_policy: QueuePolicy, |text| one_of(text, QUEUE_POLICIES);
+    overflow with_overflow: Overflow, |text| one_of(text, OVERFLOWS);
+    max_queue_messages with_max_queue_messages: usize, number;
+    max_queue_bytes with_max_queue_bytes: usize, size;
+    max_queue_age with_max_queue_age: Duration, duration;
+    max_frame_bytes with_max_frame_bytes: usize, size;
+    max_ring_bytes with_max_ring_bytes: usize, size;
+    max_ring_age with_max_ring_age: Duration, duration;
+    max_tail_bytes with_max_tail_bytes: usize, size;
+    max_tail_age with_max_tail_age: Duration, duration;
+    send_timeout with_send_timeout: Duration, duration;
+    ahead_wait with_ahead_wait: Duration, duration;
+    min_backoff with_min_backoff: Duration, duration;
+    max_backoff with_max_backoff: Duration, duration;
+    max_backlog_payloads with_max_backlog_payloads: usize, number;
+    frame_version with_frame_version: u8, number;
+    degraded_grace with_degraded_grace: Duration, duration;
 }
 
+const QUEUE_POLICIES: &[(&str, QueuePolicy)] = &[
+    ("always", QueuePolicy::Always),
+    ("initial_only", QueuePolicy::InitialOnly),
+    ("disabled", QueuePolicy::Disabled),
+];
+
+const OVERFLOWS: &[(&str, Overflow)] =
+    &[("reject", Overflow::Reject), ("wait", Overflow::Wait), ("drop_oldest", Overflow::DropOldest)];
+
 impl BusConfig {
+    /// Sets the field `name` to what `value` says: for settings that come as text, such as those of an environment.
+    ///
+    /// A duration is `500ms`, `5m`, or a number of seconds; a size `64MiB`, `1MB`, or a number of bytes; a choice is
+    /// written as its variant in snake case: `drop_oldest`.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config): there is no such field (the error lists them), or it cannot be `value`, which is
+    /// not shown.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), scaleout_core::Error> {
+    /// let mut config = scaleout_core::BusConfig::default();
+    /// config.set("max_queue_bytes", "64MiB")?;
+    /// config.set("overflow", "drop_oldest")?;
+    /// assert_eq!(config.max_queue_bytes, 64 << 20);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        let problem = match FIELDS.iter().find(|(field, _)| *field == name) {
+            Some((_, set)) => match set(self, value) {
+                Ok(()) => return Ok(()),
+                Err(problem) => format!("{name} {problem}"),
+            },
+            None => {
+                let names: Vec<_> = FIELDS.iter().map(|(field, _)| *field).collect();
+                format!("there is no setting {}: there are {}", shown(name), names.join(", "))
+            }
+        };
+        Err(Error::new(ErrorKind::Config, format!("bus settings: {problem}")))
+    }
+
     /// Reports settings that cannot work.
     ///
     /// # Errors
@@ -248,5 +309,78 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
         assert!(BusConfig::default().check().is_ok());
+    }
+
+    #[test]
+    fn every_field_is_set_by_its_name() {
+        let mut config = BusConfig::default();
+        for (name, value) in [
+            ("app", "shop"),
+            ("role", "publish_only"),
+            ("interest", "on_demand"),
+            ("interest_linger", "1s"),
+            ("queue_policy", "Initial_Only"),
+            ("overflow", "wait"),
+            ("max_queue_messages", "1"),
+            ("max_queue_bytes", "2KiB"),
+            ("max_queue_age", "3"),
+            ("max_frame_bytes", "4"),
+            ("max_ring_bytes", "5MB"),
+            ("max_ring_age", "6m"),
+            ("max_tail_bytes", "7"),
+            ("max_tail_age", "8h"),
+            ("send_timeout", "9ms"),
+            ("ahead_wait", "10s"),
+            ("min_backoff", "0.5"),
+            ("max_backoff", "12s"),
+            ("max_backlog_payloads", "13"),
+            ("frame_version", "14"),
+            ("degraded_grace", "15s"),
+        ] {
+            config.set(name, value).expect(name);
+        }
+        let seconds = Duration::from_secs;
+        let expected = BusConfig::default()
+            .with_app("shop".parse().expect("a name"))
+            .with_role(Role::PublishOnly)
+            .with_interest(Interest::OnDemand)
+            .with_interest_linger(seconds(1))
+            .with_queue_policy(QueuePolicy::InitialOnly)
+            .with_overflow(Overflow::Wait)
+            .with_max_queue_messages(1)
+            .with_max_queue_bytes(2 << 10)
+            .with_max_queue_age(seconds(3))
+            .with_max_frame_bytes(4)
+            .with_max_ring_bytes(5_000_000)
+            .with_max_ring_age(seconds(360))
+            .with_max_tail_bytes(7)
+            .with_max_tail_age(seconds(8 * 3600))
+            .with_send_timeout(Duration::from_millis(9))
+            .with_ahead_wait(seconds(10))
+            .with_min_backoff(Duration::from_millis(500))
+            .with_max_backoff(seconds(12))
+            .with_max_backlog_payloads(13)
+            .with_frame_version(14)
+            .with_degraded_grace(seconds(15));
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn what_cannot_be_set_is_named_and_not_shown() {
+        let mut config = BusConfig::default();
+        for (name, value, told) in [
+            ("max_queue_byte", "hunter2", "max_queue_bytes"),
+            ("max_queue_bytes", "hunter2", "max_queue_bytes is not a size"),
+            ("overflow", "hunter2", "overflow is none of reject, wait, drop_oldest"),
+            ("app", "hunter2 ", "app is not 1 to 31"),
+            ("frame_version", "256", "frame_version is not a whole number"),
+            ("pass word://hunter2", "1", "not shown"),
+        ] {
+            let error = config.set(name, value).expect_err(name);
+            assert_eq!(error.kind(), ErrorKind::Config);
+            let text = error.to_string();
+            assert!(text.contains(told) && !text.contains("hunter2"), "{text}");
+        }
+        assert_eq!(config, BusConfig::default());
     }
 }

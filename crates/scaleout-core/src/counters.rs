@@ -105,6 +105,8 @@ counters! {
         lookups_unpositioned,
         /// Failed attempts to connect, receive or send.
         faults,
+        /// Times that a stream was received again after failed attempts.
+        reconnects,
         /// Payloads refused because the backplane broke its contract (no epoch, an older epoch).
         refused_payloads,
     }

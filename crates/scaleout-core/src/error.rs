@@ -47,6 +47,8 @@ pub enum ErrorKind {
     InvalidChannel,
     /// A cursor's text cannot be read.
     InvalidCursor,
+    /// A text is no `traceparent` of W3C Trace Context.
+    InvalidTraceparent,
     /// Settings are wrong, or do not fit those of the other nodes or of the store.
     Config,
     /// The store refuses the credentials, or they lack a permission.
@@ -132,6 +134,9 @@ impl From<ErrorKind> for Error {
             ErrorKind::Closed => "the bus is closed",
             ErrorKind::InvalidChannel => "a channel is 1 to 1,024 bytes of UTF-8",
             ErrorKind::InvalidCursor => "not a cursor of this version",
+            ErrorKind::InvalidTraceparent => {
+                "not a W3C traceparent: 00-<trace id, 32 hex digits>-<parent id, 16>-<flags, 2>, in lower case"
+            }
             ErrorKind::Config => "settings do not fit the backplane or its other nodes",
             ErrorKind::Unauthorized => "the backplane refuses the credentials",
             ErrorKind::Unsupported => "the backplane's store is not supported",

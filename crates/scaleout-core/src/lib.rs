@@ -9,6 +9,7 @@ mod config;
 mod counters;
 mod cursor;
 mod error;
+mod extensions;
 mod finding;
 pub mod frame;
 mod ids;
@@ -22,6 +23,8 @@ mod state;
 mod store;
 mod subscription;
 
+#[cfg(feature = "metrics")]
+pub use crate::bus::{CounterSource, CounterValue};
 #[cfg(feature = "mutants")]
 pub use crate::mutant::Mutant;
 pub use crate::{
@@ -33,6 +36,7 @@ pub use crate::{
     counters::{Counter, Counters},
     cursor::{Cursor, CursorEntry},
     error::{Error, ErrorKind},
+    extensions::{Extensions, Traceparent},
     finding::{Finding, Remnant, Severity},
     ids::{Epoch, FrameId, NodeId, PayloadId, Position, StreamIndex},
     memory::{LogEntry, MemoryBackplane, MemoryConfig, MemoryStore, SendFault},

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{Cursor, CursorEntry, NodeId, Position, StreamIndex, frame};
+use crate::{Cursor, CursorEntry, NodeId, Position, StreamIndex, Traceparent, frame};
 
 /// What [`Subscription::recv`](crate::Subscription::recv) yields.
 #[derive(Debug, Clone)]
@@ -87,6 +87,15 @@ impl Message {
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         cursor(self.others.as_deref(), self.stream_count, self.stream, self.behind)
+    }
+
+    /// The trace that its publisher made it part of, by [`Bus::publish_with`](crate::Bus::publish_with).
+    ///
+    /// `None` where there is none, or one that no release of W3C Trace Context allows.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<Traceparent> {
+        let value = self.extension(frame::TRACEPARENT)?;
+        std::str::from_utf8(&value).ok()?.parse().ok()
     }
 
     /// The bytes of the extension `tag`, such as [`frame::TRACEPARENT`].

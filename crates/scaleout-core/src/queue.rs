@@ -140,6 +140,8 @@ pub(crate) struct Attempt {
     pub(crate) frame: FrameId,
     /// Empty for a probe.
     pub(crate) payload: Bytes,
+    /// How many messages it brings, where it brings new ones.
+    pub(crate) messages: usize,
 }
 
 /// What the end of an attempt meant.
@@ -344,24 +346,25 @@ impl SendQueue {
         if self.outstanding.is_some() || self.life == Life::Abandoned {
             return None;
         }
-        let (outstanding, number, payload) = if self.probe_due {
+        let (outstanding, number, payload, messages) = if self.probe_due {
             self.probe_due = false;
-            (Outstanding::Probe, 0, Bytes::new())
+            (Outstanding::Probe, 0, Bytes::new(), 0)
         } else if !self.opened || self.held {
             return None;
         } else if let Some((number, payload)) = self.tail.first_above(self.confirmed) {
-            (Outstanding::Repair(number), number, payload)
+            (Outstanding::Repair(number), number, payload, 0)
         } else {
             self.form_frame(sent_at_micros);
             match &self.tried {
-                Some(tried) => (Outstanding::Tried, tried.number, tried.payload.clone()),
+                Some(tried) => (Outstanding::Tried, tried.number, tried.payload.clone(), tried.count()),
                 // The tail or the message that failed is gone meanwhile, and only an answer makes the stream come up.
-                None if self.last_send_failed => (Outstanding::Probe, 0, Bytes::new()),
+                None if self.last_send_failed => (Outstanding::Probe, 0, Bytes::new(), 0),
                 None => return None,
             }
         };
         self.outstanding = Some(outstanding);
-        Some(Attempt { frame: FrameId { node: self.settings.node, number, after: self.confirmed }, payload })
+        let frame = FrameId { node: self.settings.node, number, after: self.confirmed };
+        Some(Attempt { frame, payload, messages })
     }
 
     /// Makes a frame of what waits, if none is being tried.
@@ -561,7 +564,7 @@ impl SendQueue {
     }
 
     /// The last number that the store is known to hold.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "metrics"))]
     pub(crate) fn confirmed(&self) -> u64 {
         self.confirmed
     }

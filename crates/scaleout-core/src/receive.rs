@@ -44,6 +44,8 @@ pub(crate) enum Taken {
         appended: Appended,
         /// The node that sent it.
         node: NodeId,
+        /// When, by the clock of that node.
+        sent_at_micros: u64,
         /// How many messages it holds.
         messages: u64,
         /// Whether a hole was noted before it.
@@ -295,14 +297,9 @@ impl Inbox {
             store.note_hole(now, Some(Position::before(epoch, id)), Some(1));
             hole = true;
         }
-        let messages = frame.messages.len() as u64;
-        let arrival = Arrival {
-            node,
-            sent_at_micros: frame.head.sent_at_micros,
-            bytes: bytes.clone(),
-            messages: frame.messages,
-        };
-        Taken::Frame { appended: store.append(now, id, Some(arrival)), node, messages, hole }
+        let (messages, sent_at_micros) = (frame.messages.len() as u64, frame.head.sent_at_micros);
+        let arrival = Arrival { node, sent_at_micros, bytes: bytes.clone(), messages: frame.messages };
+        Taken::Frame { appended: store.append(now, id, Some(arrival)), node, sent_at_micros, messages, hole }
     }
 
     /// Notes ids that are missing before `id`.

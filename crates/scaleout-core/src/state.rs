@@ -181,6 +181,11 @@ impl Status {
         self.reception == Reception::Open && self.at_head && self.receive_fault.is_none()
     }
 
+    /// Whether its reception failed and did not open again yet.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.receive_fault.is_some()
+    }
+
     pub(crate) fn is_sending(&self) -> bool {
         self.send_fault.is_none()
     }

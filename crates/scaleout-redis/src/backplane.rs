@@ -7,7 +7,9 @@ use futures_util::{
     future::BoxFuture,
     stream::{self, BoxStream, StreamExt},
 };
-use scaleout_core::{Backplane, Capabilities, Error, ErrorKind, Event, FrameId, Start, StreamIndex};
+use scaleout_core::{
+    Backplane, Capabilities, Error, ErrorKind, Event, FrameId, Retained, Start, StreamIndex,
+};
 
 use crate::{config::RedisConfig, group::Group};
 
@@ -98,6 +100,13 @@ impl Backplane for RedisBackplane {
             Some(events) => events.boxed(),
             None => stream::empty().boxed(),
         }
+    }
+
+    fn retained(&self, stream: StreamIndex) -> BoxFuture<'_, Result<Option<Retained>, Error>> {
+        Box::pin(async move {
+            let Some((group, place)) = self.group(stream) else { return Err(self.no_such(stream)) };
+            group.unless_closed(group.retained(place)).await.map(Some)
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {

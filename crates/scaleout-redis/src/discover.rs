@@ -82,6 +82,16 @@ impl Places {
             .unwrap_or_else(|| Error::new(ErrorKind::Config, "no Redis server is named in the settings")))
     }
 
+    /// The server that holds all keys, or in a Cluster all masters.
+    pub(crate) async fn masters(&self, config: &RedisConfig, key: &str) -> Result<Vec<Target>, Error> {
+        let target = self.target(config, key).await?;
+        if !matches!(config.topology, Topology::Cluster { .. }) {
+            return Ok(vec![target]);
+        }
+        let nodes = self.lock().nodes.clone();
+        Ok(nodes.into_iter().map(|endpoint| Target { endpoint, asking: false }).collect())
+    }
+
     /// Who may know, beginning with who answered lately.
     fn nodes(&self, given: &[Endpoint]) -> Vec<Endpoint> {
         let mut nodes = self.lock().nodes.clone();

@@ -6,13 +6,15 @@
 mod acl;
 mod version;
 
+use std::error::Error as StdError;
+
 use redis::{ErrorKind as RedisErrorKind, RedisError, make_extension_error};
 use scaleout_core::{Error, ErrorKind};
 
 use crate::config::{RedisConfig, Topology};
 
 pub(crate) use self::{
-    acl::minimal_acl,
+    acl::{OPTIONAL_COMMANDS, key_pattern, minimal_acl, needed_commands, set_user},
     version::{info_field, server_version},
 };
 
@@ -29,6 +31,41 @@ pub(crate) fn from_redis(error: RedisError, doing: &str, config: &RedisConfig) -
         Advice::Cluster => class.why += "; this server is a member of a Cluster: use redis+cluster://",
     }
     class.into_error(doing, error)
+}
+
+/// What of a store `error` is about: the subject of a [`Finding`](scaleout_core::Finding).
+pub(crate) fn subject_of(error: &Error) -> &'static str {
+    let cause = StdError::source(error).and_then(|source| source.downcast_ref::<RedisError>());
+    if let Some(cause) = cause {
+        if Class::of(cause).advice == Advice::Grant {
+            return "permissions";
+        }
+        if tls_class(cause).is_some() || cause.code() == Some("DENIED") {
+            return "connection";
+        }
+    }
+    match error.kind() {
+        ErrorKind::Unauthorized => "login",
+        ErrorKind::Unsupported => "version",
+        ErrorKind::Config => "settings",
+        _ => "connection",
+    }
+}
+
+/// Which right an answer says is missing; `None` if it is about something else.
+pub(crate) fn missing_right(error: &RedisError) -> Option<Right> {
+    (Class::of(error).advice == Advice::Grant).then(|| {
+        if is_about_a_key(error.detail().unwrap_or_default()) { Right::Keys } else { Right::Command }
+    })
+}
+
+/// What a user of the server may be allowed, or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Right {
+    /// To run the command.
+    Command,
+    /// To use the keys that the command names.
+    Keys,
 }
 
 /// What an error of the client means.
@@ -189,9 +226,9 @@ impl Class {
     /// 7.2: `User x has no permissions to run the 'xadd' command`, `No permissions to access a key`.
     fn of_missing_grant(detail: &str) -> Self {
         let why = match quoted(detail) {
-            Some(name) if detail.contains(" key") => format!("the user may not use the key {name}"),
+            Some(name) if is_about_a_key(detail) => format!("the user may not use the key {name}"),
             Some(name) => format!("the user may not run the command {name}"),
-            None if detail.contains("key") => "the user may not use the app's keys".into(),
+            None if is_about_a_key(detail) => "the user may not use the app's keys".into(),
             None => "the user lacks a permission".into(),
         };
         Self::new(ErrorKind::Unauthorized, why).with_advice(Advice::Grant)
@@ -201,7 +238,7 @@ impl Class {
 /// The class of a failed handshake: a certificate stays wrong until somebody mends it.
 #[cfg(feature = "tls")]
 fn tls_class(error: &RedisError) -> Option<Class> {
-    use std::{error::Error as StdError, io, sync::Arc};
+    use std::{io, sync::Arc};
 
     use rustls::{AlertDescription, Error as TlsError};
 
@@ -234,6 +271,12 @@ fn tls_class(error: &RedisError) -> Option<Class> {
 #[cfg(not(feature = "tls"))]
 fn tls_class(_: &RedisError) -> Option<Class> {
     None
+}
+
+/// Whether a refusal is for the sake of a key. Names of commands, which may well hold `key`, come in quotes.
+fn is_about_a_key(detail: &str) -> bool {
+    let unquoted = quoted(detail).map_or_else(|| detail.to_owned(), |name| detail.replace(name, ""));
+    unquoted.contains("key")
 }
 
 /// What a server puts in quotes, with them; nothing if it is no plain name.

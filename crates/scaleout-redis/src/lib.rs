@@ -12,6 +12,8 @@ mod group;
 mod keys;
 mod link;
 mod reader;
+mod remnants;
+mod retained;
 mod retention;
 mod send;
 mod start;

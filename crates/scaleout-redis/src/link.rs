@@ -39,12 +39,17 @@ impl Link {
         name: &str,
         replaces: Option<&Replaced>,
     ) -> Result<Self, Error> {
+        let mut link = Self::open(config, target).await?;
+        link.greet(config, name, replaces).await?;
+        Ok(link)
+    }
+
+    /// A connection that is logged in, to a server that may be any.
+    pub(crate) async fn open(config: &RedisConfig, target: &Target) -> Result<Self, Error> {
         let settings =
             AsyncConnectionConfig::new().set_response_timeout(Some(response_timeout(config.liveness)));
         let connection = config.connect(&target.endpoint, false, settings).await?;
-        let mut link = Self { connection, asking: target.asking, client: None, run_id: "".into() };
-        link.greet(config, name, replaces).await?;
-        Ok(link)
+        Ok(Self { connection, asking: target.asking, client: None, run_id: "".into() })
     }
 
     /// Learns who the server is, and refuses one that cannot serve.
@@ -76,13 +81,8 @@ impl Link {
             _ => None,
         };
         server_version(&server)?;
-        check_mode(config, info_field(&server, "redis_mode"))?;
-        if info_field(&replication, "role").is_some_and(|role| role != "master") {
-            return Err(Error::new(
-                ErrorKind::Unavailable,
-                "this Redis server is a read-only replica, not the master",
-            ));
-        }
+        check_mode(config, &server)?;
+        check_role(&replication)?;
         let Some(run_id) = info_field(&server, "run_id") else {
             return Err(Error::new(
                 ErrorKind::Unsupported,
@@ -168,8 +168,9 @@ fn response_timeout(liveness: Duration) -> Duration {
     liveness * 3 / 4
 }
 
-fn check_mode(config: &RedisConfig, mode: Option<&str>) -> Result<(), Error> {
-    let is_cluster = mode == Some("cluster");
+/// Whether the server is a member of a Cluster where the settings say so, by the reply of `INFO server`.
+pub(crate) fn check_mode(config: &RedisConfig, server: &str) -> Result<(), Error> {
+    let is_cluster = info_field(server, "redis_mode") == Some("cluster");
     let problem = match (&config.topology, is_cluster) {
         (Topology::Cluster { .. }, false) => {
             "the settings name a Redis Cluster, but cluster mode is off in this server; use redis:// for it"
@@ -180,4 +181,15 @@ fn check_mode(config: &RedisConfig, mode: Option<&str>) -> Result<(), Error> {
         _ => return Ok(()),
     };
     Err(Error::new(ErrorKind::Config, problem))
+}
+
+/// Whether the server takes appends, by the reply of `INFO replication`.
+pub(crate) fn check_role(replication: &str) -> Result<(), Error> {
+    if info_field(replication, "role").is_some_and(|role| role != "master") {
+        return Err(Error::new(
+            ErrorKind::Unavailable,
+            "this Redis server is a read-only replica, not the master",
+        ));
+    }
+    Ok(())
 }

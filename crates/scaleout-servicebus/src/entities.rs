@@ -1,6 +1,7 @@
 //! What a node needs in the namespace: the topics of its app, and its own subscription on each.
 
-mod names;
+mod flaw;
+pub(crate) mod names;
 
 use std::{
     sync::{
@@ -13,6 +14,7 @@ use std::{
 use scaleout_core::{Backoff, Epoch, Error, ErrorKind, StreamIndex};
 use tokio::{sync::OnceCell, time::sleep};
 
+pub(crate) use self::flaw::Flaw;
 use crate::{
     config::{NodeTls, ServiceBusConfig},
     error::Failure,
@@ -166,17 +168,27 @@ impl Entities {
     /// Some may have been deleted; the next call deletes the others.
     pub(crate) async fn delete_topics(&self) -> Result<usize, Error> {
         let Some(management) = &self.management else {
-            let problem = "topics are created and deleted by somebody else with create_entities=false";
-            return Err(Error::new(ErrorKind::Config, problem));
+            return Err(Self::made_by_others());
         };
         let prefix = names::topic_prefix(&self.config);
         let mut deleted = 0;
         for index in self.indices(management).await? {
-            let topic = format!("{prefix}{index}");
-            let doing = format!("deleting topic {topic}");
-            deleted += usize::from(self.retried(&doing, || management.delete_topic(&topic)).await?);
+            deleted += usize::from(self.delete_topic(management, &format!("{prefix}{index}")).await?);
         }
         Ok(deleted)
+    }
+
+    /// That nothing is deleted with `create_entities = false`.
+    pub(crate) fn made_by_others() -> Error {
+        Error::new(
+            ErrorKind::Config,
+            "topics are created and deleted by somebody else with create_entities=false",
+        )
+    }
+
+    /// Deletes a topic of the app; `false` if there was none.
+    pub(crate) async fn delete_topic(&self, management: &Management, name: &str) -> Result<bool, Error> {
+        self.retried(&format!("deleting topic {name}"), || management.delete_topic(name)).await
     }
 
     /// The name of the stream's topic; empty where there is no such stream.
@@ -249,31 +261,18 @@ impl Entities {
         Ok(())
     }
 
-    /// The indices of the topics that there are.
-    async fn indices(&self, management: &Management) -> Result<Vec<usize>, Error> {
+    /// The indices of the topics that there are, in ascending order.
+    pub(crate) async fn indices(&self, management: &Management) -> Result<Vec<usize>, Error> {
         let prefix = names::topic_prefix(&self.config);
         let titles = self.retried("listing the topics", || management.topics(&prefix)).await?;
-        Ok(titles.iter().filter_map(|title| names::index(&title[prefix.len()..])).collect())
+        Ok(names::indices(&self.config, &titles))
     }
 
     /// Compares the topics that there are with the configured count.
     fn compare(&self, indices: &[usize]) -> Result<(), Error> {
-        let prefix = names::topic_prefix(&self.config);
-        match indices.iter().max() {
-            Some(highest) if highest + 1 != self.topics.len() => {
-                let (there, count) = (highest + 1, self.topics.len());
-                Err(Error::new(
-                    ErrorKind::Config,
-                    format!(
-                        "listing the topics: {prefix}{highest} is the last one, so the app {} has {there} topics, and \
-                         topic_count is {count}: set it to {there} on all nodes, or stop all nodes and delete the topics \
-                         {prefix}* (if {prefix}{} was deleted alone, create it)",
-                        self.config.app,
-                        count - 1,
-                    ),
-                ))
-            }
-            _ => Ok(()),
+        match Flaw::of_count(&self.config, indices) {
+            Some(flaw) => Err(flaw.into_error("listing the topics")),
+            None => Ok(()),
         }
     }
 
@@ -310,28 +309,13 @@ impl Entities {
 
     /// Refuses a topic that is of no use, and warns of one that is of less.
     fn accept(&self, info: &TopicInfo) -> Result<(), Error> {
-        let name = &info.name;
-        if info.is_partitioned {
-            return Err(Error::new(
-                ErrorKind::Config,
-                format!(
-                    "topic {name} is partitioned, which gives its messages no common order: delete it, and create it \
-                     without partitions, or in a namespace without them"
-                ),
-            ));
+        if let Some(flaw) = Flaw::refused(&self.config, info) {
+            return Err(flaw.into_error(""));
         }
-        if matches!(info.status.as_str(), "Disabled" | "SendDisabled") {
-            return Err(Error::new(
-                ErrorKind::Config,
-                format!("topic {name} is disabled: az servicebus topic update -n {name} --status Active"),
-            ));
-        }
-        if !info.detects_duplicates && !self.warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                topic = name,
-                "the topic does not detect duplicates, so that a message that is sent again may come twice: delete it, and \
-                 let a node create it, or create it with --enable-duplicate-detection true"
-            );
+        if let Some(flaw) = Flaw::of_duplicates(&self.config, info)
+            && !self.warned.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(topic = info.name, "{}: {}", flaw.what, flaw.fix);
         }
         Ok(())
     }
@@ -378,7 +362,7 @@ impl Entities {
     /// Asks until there is an answer, but only a few times: whoever waits for it has a back-off as well.
     ///
     /// All that is asked for here may be asked for twice.
-    async fn retried<T, F>(&self, doing: &str, ask: impl Fn() -> F) -> Result<T, Error>
+    pub(crate) async fn retried<T, F>(&self, doing: &str, ask: impl Fn() -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Failure>>,
     {

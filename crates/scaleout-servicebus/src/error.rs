@@ -107,6 +107,19 @@ impl Failure {
     /// `doing` says what was being done, in lower case and without secrets.
     pub(crate) fn into_error(self, doing: &str, config: &ServiceBusConfig) -> Error {
         let error = Class::of(&self, config).into_error(doing);
+        self.caused(error, doing)
+    }
+
+    /// The same for people: what it is, with its causes in one line, and what mends it, where that is known.
+    pub(crate) fn told(self, doing: &str, config: &ServiceBusConfig) -> (String, Option<String>) {
+        let mut class = Class::of(&self, config);
+        let fix = class.fix.take();
+        let error = class.into_error(doing);
+        (said(&self.caused(error, doing)), fix)
+    }
+
+    /// `error` with its source.
+    fn caused(self, error: Error, doing: &str) -> Error {
         match self {
             Self::Io(source) => error.with_source(source),
             Self::Token(source) => error.with_source(source),
@@ -131,6 +144,21 @@ impl Failure {
             | Self::Foreign(_) => error,
         }
     }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn said(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let said = source.to_string();
+        // Some repeat what their causes say.
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = source.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// What the other side says, as a cause.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod backplane;
+mod commands;
 mod config;
 mod course;
 mod entities;

@@ -2,13 +2,14 @@
 
 mod atom;
 pub(crate) mod http;
+mod namespace;
 pub(crate) mod status;
 mod subscriptions;
 mod time;
 mod topics;
 pub(crate) mod xml;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -21,11 +22,13 @@ use scaleout_core::Error;
 
 use self::http::{Answer, Http};
 pub(crate) use self::{
+    namespace::NamespaceInfo,
     subscriptions::{SubscriptionInfo, SubscriptionSpec},
+    time::iso8601,
     topics::{TopicInfo, TopicSpec},
 };
 use crate::{
-    config::{NodeTls, ServiceBusConfig},
+    config::{ManagementUrl, NodeTls, ServiceBusConfig},
     error::Failure,
     token::{TokenKind, Tokens, UNRESERVED},
 };
@@ -63,33 +66,104 @@ impl Management {
         Ok(Self { http: Http::of(config, tls)?, resource: config.resource_uri(""), tokens })
     }
 
+    /// Where it asks.
+    pub(crate) fn url(&self) -> &ManagementUrl {
+        &self.http.url
+    }
+
     /// The names of the topics that begin with `prefix` in any case, as the service does not tell cases apart.
     ///
     /// Topics that come or go meanwhile may be missed: the list is read in pages.
     pub(crate) async fn topics(&self, prefix: &str) -> Result<Vec<String>, Failure> {
         let mut names = Vec::new();
-        for page in 0..MAX_PAGES {
-            let skip = page * PAGE;
-            let target = format!("/$Resources/topics?$skip={skip}&$top={PAGE}&api-version={API_VERSION}");
-            let answer = self.request(Method::GET, &target, None).await?;
-            if answer.status != StatusCode::OK {
-                return Err(status::refusal(&answer, "the list of topics"));
-            }
-            let titles = atom::titles(&answer.body)?;
-            let is_last = titles.len() < PAGE;
+        let read = |body: &[u8]| {
+            let titles = atom::titles(body)?;
+            let count = titles.len();
             names.extend(titles.into_iter().filter(|title| {
                 title.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
             }));
-            if is_last {
-                return Ok(names);
+            Ok(count)
+        };
+        self.pages("/$Resources/topics", "the list of topics", read).await?;
+        Ok(names)
+    }
+
+    /// The subscriptions of a topic, by name, with what is in them; none where there is no such topic.
+    pub(crate) async fn subscriptions(
+        &self,
+        topic: &str,
+    ) -> Result<Vec<(String, SubscriptionInfo)>, Failure> {
+        let mut all = Vec::new();
+        let read = |body: &[u8]| {
+            let page = SubscriptionInfo::read_all(body)?;
+            let count = page.len();
+            all.extend(page);
+            Ok(count)
+        };
+        let what = format!("the list of subscriptions of topic {topic}");
+        match self.pages(&path([topic, "subscriptions"]), &what, read).await {
+            Ok(()) => Ok(all),
+            Err(Failure::NotFound(_)) => Ok(Vec::new()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Reads a list to its end; `read` takes a page, and tells how many entries it had.
+    async fn pages(
+        &self,
+        path: &str,
+        what: &str,
+        mut read: impl FnMut(&[u8]) -> Result<usize, Failure>,
+    ) -> Result<(), Failure> {
+        for page in 0..MAX_PAGES {
+            let skip = page * PAGE;
+            let target = format!("{path}?$skip={skip}&$top={PAGE}&api-version={API_VERSION}");
+            let answer = self.request(Method::GET, &target, None).await?;
+            if answer.status != StatusCode::OK {
+                return Err(status::refusal(&answer, what));
+            }
+            if read(&answer.body)? < PAGE {
+                return Ok(());
             }
         }
-        Err(Failure::Foreign("the list of topics does not end".into()))
+        Err(Failure::Foreign(format!("{what} does not end")))
+    }
+
+    /// Whether anybody answers, and what its clock shows: without a token, so that neither needs the other one.
+    pub(crate) async fn knock(&self) -> Result<Option<SystemTime>, Failure> {
+        let answer = self.carry(&Method::GET, NAMESPACE, None, None).await?;
+        match status::refusal(&answer, "the namespace") {
+            // What redirects is somebody else.
+            Failure::Foreign(what) => Err(Failure::Foreign(what)),
+            _ => Ok(answer.date),
+        }
+    }
+
+    /// What the namespace is; `None` where it does not say.
+    pub(crate) async fn namespace(&self) -> Result<Option<NamespaceInfo>, Failure> {
+        let answer = self.request(Method::GET, NAMESPACE, None).await?;
+        if answer.status == StatusCode::OK {
+            return Ok(NamespaceInfo::read(&answer.body));
+        }
+        match status::refusal(&answer, "the namespace") {
+            // An emulator need not know it.
+            Failure::NotFound(_) | Failure::Http { .. } => Ok(None),
+            failure => Err(failure),
+        }
     }
 
     /// The topic, or `None` where there is none.
     pub(crate) async fn topic(&self, name: &str) -> Result<Option<TopicInfo>, Failure> {
-        match self.entity(&path([name]), &format!("topic {name}")).await? {
+        self.topic_at(name, "False").await
+    }
+
+    /// The same, with what is in it.
+    pub(crate) async fn topic_with_contents(&self, name: &str) -> Result<Option<TopicInfo>, Failure> {
+        self.topic_at(name, "True").await
+    }
+
+    async fn topic_at(&self, name: &str, enrich: &str) -> Result<Option<TopicInfo>, Failure> {
+        match self.entity(&path([name]), &format!("topic {name}"), enrich).await? {
             Some(body) => TopicInfo::read(name, &body),
             None => Ok(None),
         }
@@ -112,7 +186,7 @@ impl Management {
         name: &str,
     ) -> Result<Option<SubscriptionInfo>, Failure> {
         let what = format!("subscription {name} of topic {topic}");
-        match self.entity(&path([topic, "subscriptions", name]), &what).await? {
+        match self.entity(&path([topic, "subscriptions", name]), &what, "False").await? {
             Some(body) => SubscriptionInfo::read(&body),
             None => Ok(None),
         }
@@ -135,8 +209,8 @@ impl Management {
         self.delete(&path([topic, "subscriptions", name]), &what).await
     }
 
-    async fn entity(&self, path: &str, what: &str) -> Result<Option<Bytes>, Failure> {
-        let target = format!("{path}?api-version={API_VERSION}&enrich=False");
+    async fn entity(&self, path: &str, what: &str, enrich: &str) -> Result<Option<Bytes>, Failure> {
+        let target = format!("{path}?api-version={API_VERSION}&enrich={enrich}");
         let answer = self.request(Method::GET, &target, None).await?;
         if answer.status == StatusCode::OK {
             return Ok(Some(answer.body));
@@ -189,14 +263,26 @@ impl Management {
         }
         .map_err(|_| Failure::Unauthorized("the token holds a character that no header takes".into()))?;
         authorization.set_sensitive(true);
+        self.carry(method, target, Some(authorization), body).await
+    }
+
+    async fn carry(
+        &self,
+        method: &Method,
+        target: &str,
+        authorization: Option<HeaderValue>,
+        body: Option<String>,
+    ) -> Result<Answer, Failure> {
         let mut request = Request::builder()
             .method(method)
             .uri(target)
             .header(HOST, self.http.url.authority())
-            .header(AUTHORIZATION, authorization)
             .header(ACCEPT, "application/atom+xml, application/xml")
             .header(CONNECTION, "close")
             .header(USER_AGENT, concat!("scaleout-servicebus/", env!("CARGO_PKG_VERSION")));
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/atom+xml;type=entry;charset=utf-8");
         }
@@ -214,6 +300,9 @@ fn path<const N: usize>(names: [&str; N]) -> String {
 
 /// The newest that all SDKs of Azure ask for.
 const API_VERSION: &str = "2021-05";
+
+/// Where a namespace says what it is.
+const NAMESPACE: &str = "/$namespaceinfo?api-version=2021-05";
 
 /// Entries that are asked for at once: as many as the service gives.
 const PAGE: usize = 100;

@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) servers: Servers,
     pub(crate) events: Events,
-    pub(crate) counts: Counts,
+    pub(crate) counts: Arc<Counts>,
     pub(crate) on_gap: RwLock<Option<GapHandler>>,
     stream: StreamIndex,
     state: StateWatch,
@@ -96,6 +96,9 @@ impl Shared {
             if let Confirm::Stored { within } = config.confirm {
                 tokio::spawn(make_look(Weak::clone(shared), Arc::clone(&look), bus.state(), within));
             }
+            let counts = Arc::<Counts>::default();
+            #[cfg(feature = "metrics")]
+            bus.export(counts.clone());
             Self {
                 stream: bus.stream_of(cluster.channel()),
                 state,
@@ -104,7 +107,7 @@ impl Shared {
                 registry: Registry::default(),
                 servers: Servers::default(),
                 events: Events::default(),
-                counts: Counts::default(),
+                counts,
                 on_gap: RwLock::default(),
                 _handlers: handlers,
                 cluster,

@@ -7,7 +7,7 @@ use futures_util::{
     future::BoxFuture,
     stream::{self, BoxStream, StreamExt},
 };
-use scaleout_core::{Backplane, Capabilities, Error, ErrorKind, Event, FrameId, Start, StreamIndex};
+use scaleout_core::{Backplane, Capabilities, Error, ErrorKind, Event, FrameId, Retained, Start, StreamIndex};
 
 use crate::{
     bell::Doorbell,
@@ -114,6 +114,13 @@ impl Backplane for SqlServerBackplane {
             Some(events) => events.boxed(),
             None => stream::empty().boxed(),
         }
+    }
+
+    fn retained(&self, stream: StreamIndex) -> BoxFuture<'_, Result<Option<Retained>, Error>> {
+        Box::pin(async move {
+            let Some(lane) = self.lane(stream) else { return Err(self.no_such(stream)) };
+            self.node.unless_closed(self.node.retained(lane)).await.map(Some)
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {

@@ -13,6 +13,7 @@ mod node;
 mod pace;
 mod pool;
 mod reader;
+mod retained;
 mod send;
 mod sql;
 mod store;

@@ -101,7 +101,7 @@ pub(crate) struct Confirmed {
 }
 
 /// How often a connection is looked at again while the store's epoch changes.
-const MAX_LOOKS: usize = 8;
+pub(crate) const MAX_LOOKS: usize = 8;
 
 impl Node {
     pub(crate) fn new(config: SqlServerConfig) -> Arc<Self> {

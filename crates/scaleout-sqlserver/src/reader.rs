@@ -394,15 +394,15 @@ impl Reader {
 }
 
 /// A row as `read` yields it.
-struct StoredRow {
+pub(crate) struct StoredRow {
     stream: usize,
     seq: i64,
     at: i64,
-    entry: Entry,
+    pub(crate) entry: Entry,
 }
 
 impl StoredRow {
-    fn read(row: Row) -> Result<Self, Failure> {
+    pub(crate) fn read(row: Row) -> Result<Self, Failure> {
         let mut values = Values::of(row);
         let stream = usize::try_from(values.number()?).unwrap_or(usize::MAX);
         let seq = values.seq()?;

@@ -151,6 +151,11 @@ impl Lineage {
         Place { epoch: self.epoch, id: self.last_seq.abs_diff(self.first_seq) }
     }
 
+    /// The row before the first one of the newest epoch.
+    pub(crate) fn before(&self) -> i64 {
+        self.first_seq - 1
+    }
+
     /// The row behind which a new reception reads, and its place.
     ///
     /// Rows have no holes, so that it is counted without reading; a row that opens an epoch carries nothing and is not

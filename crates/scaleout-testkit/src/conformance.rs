@@ -67,7 +67,7 @@ pub async fn run(case: Case, fixture: &dyn Fixture) {
     let name = case.name;
     assert!(!is_expected(fixture, need), "{name} was skipped for want of {need}, which is expected here");
     // What a backplane is not meant to be able to do, no machine can supply.
-    let is_capability = matches!(need, Need::Replay | Need::DenseIds | Need::AsksHeld);
+    let is_capability = matches!(need, Need::Replay | Need::DenseIds | Need::AsksHeld | Need::Retained);
     let required = env::var("SCALEOUT_TEST_REQUIRE").unwrap_or_default();
     let is_required = required.split(',').any(|entry| entry == "all" || entry == name);
     let is_refused = is_required && !is_capability;

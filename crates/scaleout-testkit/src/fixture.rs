@@ -121,6 +121,8 @@ pub enum Need {
     Registrations,
     /// [`Fixture::log`].
     Log,
+    /// An answer of [`Backplane::retained`].
+    Retained,
 }
 
 impl fmt::Display for Need {
@@ -134,6 +136,7 @@ impl fmt::Display for Need {
             Self::MismatchedNode => f.write_str("a store that holds the stream count"),
             Self::Registrations => f.write_str("a count of the store's registrations"),
             Self::Log => f.write_str("a view of what the store holds"),
+            Self::Retained => f.write_str("a store that tells what it retains"),
         }
     }
 }

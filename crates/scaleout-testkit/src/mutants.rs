@@ -108,6 +108,10 @@ mutants! {
         CutsTheBacklogShort,
         /// A stream's second reception at a node begins at now.
         ReplaysOnce,
+        /// What is told as retained lacks the newest payload.
+        TellsLessThanIsRetained,
+        /// Everything that was ever sent is told as retained.
+        TellsMoreThanIsRetained,
     8:
         /// A changed store keeps its epoch.
         KeepsTheEpoch,

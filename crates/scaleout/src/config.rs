@@ -1,5 +1,8 @@
 //! Which backplane, and how to reach it.
 
+#[cfg(feature = "serde")]
+mod serde;
+
 use std::{fmt, str::FromStr, sync::Arc};
 
 use scaleout_core::{AppName, Backplane, Bus, BusBuilder, BusConfig, Error, ErrorKind, MemoryStore};
@@ -192,6 +195,17 @@ impl BackplaneConfig {
             None => config,
         };
         Ok(Bus::builder_from(self.backplane()?).config(config))
+    }
+
+    /// The settings of a store on SQL Server, where it is one: for what only that has, such as its
+    /// [script](SqlServerConfig::script).
+    #[cfg(feature = "sqlserver")]
+    #[must_use]
+    pub fn as_sqlserver(&self) -> Option<&SqlServerConfig> {
+        match &self.kind {
+            Kind::SqlServer(config) => Some(config),
+            _ => None,
+        }
     }
 
     pub(crate) fn memory(store: MemoryStore, app: Option<AppName>) -> Self {

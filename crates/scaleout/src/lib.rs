@@ -5,6 +5,7 @@ mod config;
 mod connect;
 mod examine;
 mod memory;
+mod settings;
 mod url;
 
 #[doc(inline)]
@@ -28,4 +29,5 @@ pub use scaleout_sqlserver as sqlserver;
 pub use crate::{
     config::BackplaneConfig,
     connect::{connect, connect_with},
+    settings::Settings,
 };

@@ -67,6 +67,16 @@ impl Provider {
     }
 }
 
+/// Why `name`, which stands where a provider's does, is of no provider that is compiled in.
+#[cfg(feature = "serde")]
+pub(crate) fn no_provider(name: &str) -> String {
+    use scaleout_core::provider::settings::shown;
+    match PROVIDERS.iter().find(|provider| provider.feature == name) {
+        Some(_) => format!("{name} is not compiled in: enable the feature `{name}` of scaleout"),
+        None => format!("there is no backplane {}: use `url`, redis, sqlserver or servicebus", shown(name)),
+    }
+}
+
 /// The schemes that there are, and the features that add more.
 fn compiled_in() -> String {
     let mut told = "compiled in: memory:".to_owned();

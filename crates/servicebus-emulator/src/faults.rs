@@ -211,6 +211,7 @@ impl Faults {
     /// Ends every fault that lasts, and those that were to come.
     pub fn clear(&self) {
         self.namespace.repeat_deliveries(0);
+        self.namespace.set_clock(0);
         let mut state = self.state();
         state.connections.iter().for_each(|order| order.freeze(false));
         let connections = std::mem::take(&mut state.connections);

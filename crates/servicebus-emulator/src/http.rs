@@ -20,7 +20,7 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{
     HeaderMap, Method, Request, Response,
     body::Incoming as Body,
-    header::{AUTHORIZATION, HOST},
+    header::{AUTHORIZATION, DATE, HOST},
     server::conn::http1,
     service::service_fn,
 };
@@ -174,7 +174,8 @@ async fn respond(
     };
     sleep(context.faults.answer_delay()).await;
     connection.thawed().await;
-    Ok(answer.into())
+    let date = httpdate::fmt_http_date(context.namespace.clock());
+    Ok(answer.with_header(DATE.as_str(), &date).into())
 }
 
 /// A request that has arrived completely.

@@ -11,7 +11,10 @@ mod subscription;
 mod throttle;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -49,6 +52,8 @@ struct Shared {
     state: Mutex<State>,
     /// Keys and tokens. Never held together with `state`.
     guard: Mutex<Guard>,
+    /// By how many seconds its clock is ahead of this machine's.
+    clock: AtomicI64,
 }
 
 impl Namespace {
@@ -58,7 +63,7 @@ impl Namespace {
     pub fn new(settings: Settings) -> Self {
         let settings = Arc::new(settings);
         let state = Mutex::new(State::new(Arc::clone(&settings)));
-        Self { shared: Arc::new(Shared { settings, state, guard: Mutex::default() }) }
+        Self { shared: Arc::new(Shared { settings, state, guard: Mutex::default(), clock: AtomicI64::new(0) }) }
     }
 
     /// What it is like.
@@ -83,12 +88,26 @@ impl Namespace {
     /// # Errors
     /// [`Refusal::Unauthorized`], with the reason.
     pub fn authorize(&self, token: &str, path: &str) -> Result<Claim, Refusal> {
-        self.guard().authorize(token, path, SystemTime::now())
+        self.guard().authorize(token, path, self.clock())
     }
 
     /// Whether a claim holds still: it is not over, and tokens were not declared expired since.
     pub fn is_current(&self, claim: &Claim) -> bool {
-        self.guard().is_current(claim, SystemTime::now())
+        self.guard().is_current(claim, self.clock())
+    }
+
+    /// Sets the clock that tokens expire by, and that answers over HTTP show in `Date`: so many seconds ahead of this
+    /// machine's, or behind it where they are negative. Everything else goes by this machine's.
+    pub fn set_clock(&self, seconds_ahead: i64) {
+        self.shared.clock.store(seconds_ahead, Ordering::Relaxed);
+    }
+
+    /// The time by the clock that [`set_clock`](Self::set_clock) sets.
+    pub(crate) fn clock(&self) -> SystemTime {
+        let ahead = self.shared.clock.load(Ordering::Relaxed);
+        let by = Duration::from_secs(ahead.unsigned_abs());
+        let now = SystemTime::now();
+        if ahead < 0 { now.checked_sub(by) } else { now.checked_add(by) }.unwrap_or(now)
     }
 
     /// Declares every token expired that was shown so far. The same text shown again is refused; a token that was never shown

@@ -11,8 +11,9 @@ use crate::{
 };
 
 /// Examples that are built and not run, and why.
-const EXAMPLES_NOT_RUN: [(&str, &str); 2] = [
+const EXAMPLES_NOT_RUN: [(&str, &str); 3] = [
     ("chat", "it serves until it is stopped; the tests drive it"),
+    ("notify", "it serves until it is stopped; the tests drive it"),
     ("socketio_chat", "it serves until it is stopped; the tests drive it"),
 ];
 
@@ -80,6 +81,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     steps.extend(examples(workspace));
     steps.extend(scriptdom::setup(workspace));
     steps.push(scriptdom::check(workspace));
+    steps.push(packages(workspace));
     steps.push(licences());
     if !options.no_fuzz {
         steps.extend(fuzz_smoke(&root)?);
@@ -90,7 +92,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 /// With `no_kerberos`, features of that name are left out for this reason.
 fn every_feature_alone(workspace: &Workspace, no_kerberos: Option<&String>) -> Vec<Step> {
     let mut steps = Vec::new();
-    for package in workspace.libraries() {
+    for package in workspace.published() {
         let name = package.name.as_str();
         let alone = Shell::cargo(["clippy", "--locked", "--package", name, "--no-default-features"]);
         let deny = ["--", "-D", "warnings"];
@@ -120,6 +122,14 @@ fn examples(workspace: &Workspace) -> Vec<Step> {
         }
     };
     workspace.examples().map(step).collect()
+}
+
+/// Whether every crate that is published can be, as far as its manifest and its files go; nothing is built.
+fn packages(workspace: &Workspace) -> Step {
+    let names = workspace.published().flat_map(|package| ["--package", package.name.as_str()]);
+    let package =
+        Shell::cargo(["package", "--locked", "--offline", "--allow-dirty", "--no-verify", "--quiet"]);
+    Step::run("packages for the registry", package.args(names))
 }
 
 /// Licences, sources and doubles of dependencies; not the advisories, whose database has to be fetched.

@@ -2,10 +2,10 @@
 
 mod check;
 mod docs;
+mod node_packages;
 mod scriptdom;
 mod servicebus_sdk;
 mod setup;
-mod socketio_client;
 mod steps;
 mod tds_client;
 mod test;

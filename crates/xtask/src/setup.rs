@@ -3,10 +3,10 @@
 //! A provider whose tests start a real server adds a step here that installs that server on a fresh machine, for
 //! instance from the packages of the distribution. The tests themselves start and stop it.
 
-use std::path::Path;
+use std::{env, path::Path};
 
 use crate::{
-    scriptdom, servicebus_sdk, socketio_client,
+    node_packages, scriptdom, servicebus_sdk,
     steps::{Shell, Step},
     workspace::Workspace,
 };
@@ -16,7 +16,9 @@ pub(crate) fn steps(workspace: &Workspace) -> Vec<Step> {
     let mut steps = redis_server();
     steps.extend(scriptdom::setup(workspace));
     steps.extend(servicebus_sdk::setup(workspace));
-    steps.extend(socketio_client::setup(workspace));
+    // It takes the most, and is asked for by what comes then.
+    steps.extend(chromium());
+    steps.extend(node_packages::ALL.iter().filter_map(|packages| packages.setup(workspace)));
     steps
 }
 
@@ -24,19 +26,40 @@ fn redis_server() -> Vec<Step> {
     if Shell::new("redis-server", ["--version"]).succeeds() {
         return Vec::new();
     }
+    of_the_distribution("redis-server", "install Redis or Valkey, 7.0 or later, so that `redis-server` runs")
+}
+
+/// The browser that the pages of the examples are tried in. Any that is there will do.
+fn chromium() -> Vec<Step> {
+    const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    let is_there = |name: &&str| Shell::new(name, ["--version"]).succeeds();
+    if env::var_os("SCALEOUT_TEST_CHROMIUM").is_some() || NAMES.iter().any(is_there) {
+        return Vec::new();
+    }
+    // Nothing else of the tests needs it, so that they run where it cannot be installed.
     match Installer::of_this_machine() {
         Ok(installer) => {
-            let [lists, package] = installer.install(&["redis-server"]);
-            vec![Step::run("lists of packages", lists), Step::run("redis-server", package)]
+            let reason = "the package chromium of Debian; without it the pages of the examples are not tried in a browser";
+            let [lists, package] = installer.install(&["chromium"]);
+            let attempt = |name, shell| Step::attempt(name, shell, format!("needs {reason}"));
+            vec![attempt("lists of packages, for chromium", lists), attempt("chromium", package)]
         }
-        Err(Refusal::NoApt) => vec![Step::skip(
-            "redis-server",
-            "there is no apt-get here; install Redis or Valkey, 7.0 or later, so that `redis-server` runs",
-        )],
-        Err(Refusal::NotRoot) => vec![Step::skip(
-            "redis-server",
-            "only root may install it; run `apt-get install redis-server` as root",
-        )],
+        Err(_) => of_the_distribution("chromium", "install Chromium or Chrome, so that it is on the path"),
+    }
+}
+
+/// Installs a package where that may be done, and says `by_hand` where it may not.
+fn of_the_distribution(package: &'static str, by_hand: &str) -> Vec<Step> {
+    match Installer::of_this_machine() {
+        Ok(installer) => {
+            let [lists, install] = installer.install(&[package]);
+            vec![Step::run("lists of packages", lists), Step::run(package, install)]
+        }
+        Err(Refusal::NoApt) => vec![Step::skip(package, format!("there is no apt-get here; {by_hand}"))],
+        Err(Refusal::NotRoot) => {
+            let reason = format!("only root may install it; run `apt-get install {package}` as root");
+            vec![Step::skip(package, reason)]
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    scriptdom, servicebus_sdk, setup, socketio_client,
+    node_packages, scriptdom, servicebus_sdk, setup,
     steps::{Shell, Step, run_all},
     tds_client,
     workspace::Workspace,
@@ -31,7 +31,8 @@ pub(crate) struct Options {
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let mut steps = setup::steps(workspace);
     let tests = servicebus_sdk::with_program(scriptdom::with_program(tests(options), workspace), workspace);
-    let tests = socketio_client::with_folder(tests, workspace);
+    let tests =
+        node_packages::ALL.iter().fold(tests, |tests, packages| packages.with_folder(tests, workspace));
     steps.push(Step::run("tests", tests));
     // They are of no package of this workspace.
     if !options.fast && options.packages.is_empty() && options.args.is_empty() {

@@ -32,13 +32,11 @@ impl Workspace {
         self.metadata.target_directory.clone().into_std_path_buf()
     }
 
-    /// The members that others may depend on.
-    pub(crate) fn libraries(&self) -> impl Iterator<Item = &Package> {
-        let is_library = |package: &&Package| {
-            package.publish.as_ref().is_none_or(|registries| !registries.is_empty())
-                && package.targets.iter().any(|target| target.kind.contains(&TargetKind::Lib))
-        };
-        self.metadata.packages.iter().filter(is_library)
+    /// The members that are published.
+    pub(crate) fn published(&self) -> impl Iterator<Item = &Package> {
+        let is_published =
+            |package: &&Package| package.publish.as_ref().is_none_or(|registries| !registries.is_empty());
+        self.metadata.packages.iter().filter(is_published)
     }
 
     /// The features of all members but those of one name, as cargo takes them: `package/feature,…`.

@@ -93,10 +93,11 @@ impl Spoken {
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(super) enum ToClient {
-    Hello { node: String, cursor: String },
+    Hello { node: String, store: &'static str, cursor: String },
     Message { user: String, text: String, node: String, cursor: String },
     Gap { reason: String, missing: Option<u64>, cursor: String },
     Cursor { cursor: String },
+    Store { state: &'static str },
     Error { message: String },
 }
 
@@ -148,7 +149,7 @@ mod tests {
     fn the_client_sees_the_documented_shapes() {
         let gap = ToClient::Gap { reason: "lost".into(), missing: None, cursor: "c".into() };
         assert_eq!(gap.encode(), r#"{"type":"gap","reason":"lost","missing":null,"cursor":"c"}"#);
-        let hello = ToClient::Hello { node: "n".into(), cursor: "c".into() };
-        assert_eq!(hello.encode(), r#"{"type":"hello","node":"n","cursor":"c"}"#);
+        let hello = ToClient::Hello { node: "n".into(), store: "up", cursor: "c".into() };
+        assert_eq!(hello.encode(), r#"{"type":"hello","node":"n","store":"up","cursor":"c"}"#);
     }
 }

@@ -7,7 +7,7 @@ use futures_util::{
     SinkExt, StreamExt,
     stream::{FuturesUnordered, SplitSink, SplitStream},
 };
-use scaleout::{Cursor, Publish, Received, Subscription};
+use scaleout::{Cursor, Publish, Received, StateWatch, StreamIndex, StreamState, Subscription};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval, timeout},
@@ -70,9 +70,12 @@ async fn serve(
     let session = Session {
         outbox,
         node,
-        place,
         subscription,
+        state: node.bus.state(),
+        stream: node.bus.stream_of(&place.channel),
+        place,
         told: String::new(),
+        told_state: "",
         publishes: FuturesUnordered::new(),
     };
     match session.run(inbox, problem).await {
@@ -103,8 +106,13 @@ struct Session<'a> {
     node: &'a Node,
     place: Place,
     subscription: Subscription,
+    state: StateWatch,
+    /// The stream that carries the room.
+    stream: StreamIndex,
     /// The cursor that the client was last sent.
     told: String,
+    /// The state of the stream that the client was last sent.
+    told_state: &'static str,
     publishes: FuturesUnordered<Publish>,
 }
 
@@ -120,7 +128,12 @@ impl Session<'_> {
         if let Some(message) = problem {
             self.send(&ToClient::Error { message }).await?;
         }
-        let hello = ToClient::Hello { node: self.node.bus.node().to_string(), cursor: self.cursor() };
+        self.told_state = self.state_now();
+        let hello = ToClient::Hello {
+            node: self.node.bus.node().to_string(),
+            store: self.told_state,
+            cursor: self.cursor(),
+        };
         self.send(&hello).await?;
 
         let mut cursors = interval(self.node.settings.cursor_interval);
@@ -143,6 +156,14 @@ impl Session<'_> {
                     Some(received) => self.tell(received).await?,
                     None => return ControlFlow::Break(Some((close_code::RESTART, "the node stops; reconnect to another"))),
                 },
+                Some(_) = self.state.changed() => {
+                    let state = self.state_now();
+                    // One failure more is no change for a client.
+                    if state != self.told_state {
+                        self.told_state = state;
+                        self.send(&ToClient::Store { state }).await?;
+                    }
+                }
                 _ = cursors.tick() => {
                     // An idle client in a quiet room would else come back with a cursor that has left the ring.
                     let cursor = self.subscription.cursor().to_string();
@@ -218,6 +239,11 @@ impl Session<'_> {
             Ok(Ok(())) => ControlFlow::Continue(()),
             Ok(Err(_)) | Err(_) => ControlFlow::Break(None),
         }
+    }
+
+    /// How the room's stream is; a client needs no more, whatever the store has.
+    fn state_now(&self) -> &'static str {
+        self.state.of(self.stream).as_ref().map_or("closed", StreamState::name)
     }
 
     /// The cursor of the subscription, remembered as told.

@@ -3,8 +3,8 @@
 use std::{fmt, net::SocketAddr};
 
 use clap::{Parser, ValueEnum};
-use scaleout::{AppName, BackplaneConfig, BusConfig, Error};
-use tracing_subscriber::filter::LevelFilter;
+
+use crate::store::StoreOptions;
 
 /// A chat by Socket.IO on many nodes, for the official client or any other.
 ///
@@ -16,16 +16,9 @@ pub struct Options {
     #[arg(long, value_name = "ADDR", default_values = ["127.0.0.1:3000", "127.0.0.1:3001"])]
     pub listen: Vec<SocketAddr>,
 
-    /// The store that connects the nodes: redis://127.0.0.1:6379?app=chat for instance,
-    /// sqlserver://user:password@localhost/database?app=chat, or a connection string of Azure Service Bus with App=chat.
-    /// `memory:` reaches the nodes of this process only.
-    // A string, since clap would show what it cannot parse, password and all.
-    #[arg(long, value_name = "URL", default_value = "memory:")]
-    pub backplane: String,
-
-    /// The application's namespace in the store: 1 to 31 of a-z, 0-9 and '-'. Not needed where --backplane says it.
-    #[arg(long, value_name = "NAME")]
-    pub app: Option<AppName>,
+    /// Where the nodes meet.
+    #[command(flatten)]
+    pub store: StoreOptions,
 
     /// When the sockets of the own node get what is emitted.
     #[arg(long, value_name = "WHEN", default_value = "local-first")]
@@ -42,10 +35,6 @@ pub struct Options {
     /// What opens the namespace /admin. Without it, nothing does.
     #[arg(long, value_name = "TOKEN")]
     pub admin_token: Option<String>,
-
-    /// How much is logged on stderr: off, error, warn, info, debug or trace.
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
-    pub log: LevelFilter,
 }
 
 /// When the sockets of the own node get what is emitted.
@@ -66,45 +55,16 @@ impl From<Delivery> for scaleout_socketioxide::Delivery {
     }
 }
 
-impl Options {
-    /// Where the nodes meet.
-    ///
-    /// # Errors
-    /// Where no provider can read it, or it needs an app and neither says one.
-    pub fn backplane_config(&self) -> Result<BackplaneConfig, Error> {
-        match &self.app {
-            Some(app) => BackplaneConfig::parse_for(app, &self.backplane),
-            None => self.backplane.parse(),
-        }
-    }
-
-    /// The settings of each node's bus.
-    #[must_use]
-    pub fn bus_config(&self) -> BusConfig {
-        BusConfig::default().with_app(self.app.clone().unwrap_or_default())
-    }
-}
-
-/// Without the backplane, whose URL may hold a password, and without the token.
+/// Without the token.
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            listen,
-            backplane: _,
-            app,
-            delivery,
-            request_seconds,
-            confirm_seconds,
-            admin_token: _,
-            log,
-        } = self;
+        let Self { listen, store, delivery, request_seconds, confirm_seconds, admin_token: _ } = self;
         f.debug_struct("Options")
             .field("listen", listen)
-            .field("app", app)
+            .field("store", store)
             .field("delivery", delivery)
             .field("request_seconds", request_seconds)
             .field("confirm_seconds", confirm_seconds)
-            .field("log", log)
             .finish_non_exhaustive()
     }
 }
@@ -123,7 +83,7 @@ mod tests {
         let one = "socketio_chat --listen 127.0.0.1:0 --delivery ordered --backplane redis://:hunter2@host --app team-1 --admin-token hunter3";
         let options = Options::parse_from(one.split(' '));
         assert_eq!((options.listen.len(), options.delivery), (1, Delivery::Ordered));
-        assert_eq!(options.bus_config().app.as_str(), "team-1");
+        assert_eq!(options.store.bus_config().app.as_str(), "team-1");
         assert!(!format!("{options:?}").contains("hunter"));
     }
 }

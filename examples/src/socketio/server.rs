@@ -1,8 +1,8 @@
 //! One node: its HTTP routes and its namespaces, and how it stops.
 
-use std::{future::IntoFuture, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get, serve::ListenerExt};
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use scaleout::{Bus, Error};
 use scaleout_socketioxide::{AdapterConfig, Confirm, ScaleoutAdapter, ScaleoutCtr};
 use serde_json::Value;
@@ -10,18 +10,13 @@ use socketioxide::{SocketIo, handler::ConnectHandler as _};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 use crate::{
-    health,
+    http::{self, CLOSE_DEADLINE, STOP_GRACE},
     socketio::{
         Delivery, MAX_MESSAGE_BYTES,
         admin::{self, Admin},
         rooms,
     },
 };
-
-/// What clients and open requests get to end by themselves when the node stops.
-const STOP_GRACE: Duration = Duration::from_secs(3);
-/// What the goodbye to the other nodes gets, and what the bus gets to send what still waits.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Packets that wait for a client to read them, after which the next is dropped. The default, 128, is less than a few
 /// lively rooms say at once.
@@ -75,27 +70,9 @@ pub async fn serve(
     let stopping = watch::Sender::new(false);
     let node = Arc::new(Node { bus: bus.clone(), ctr: ctr.clone(), stopping: stopping.clone() });
     let router = Router::new().route("/health", get(health)).with_state(node).layer(layer);
-    let listener = listener.tap_io(|connection| {
-        // Packets are small and single; waiting to fill a segment would only delay them.
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "nodelay not set");
-        }
-    });
-    let stopper = stopping.clone();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
-        stop.await;
-        stopper.send_replace(true);
-    });
-    let serving = async {
-        let served = tokio::select! {
-            served = serving.into_future() => served,
-            () = overdue(stopping.subscribe()) => Ok(()),
-        };
-        stopping.send_replace(true);
-        served
-    };
+    let serving = http::serve(listener, router, &stopping, stop);
     let disconnecting = async {
-        stopped(stopping.subscribe()).await;
+        http::stopped(stopping.subscribe()).await;
         if timeout(STOP_GRACE, io.close()).await.is_err() {
             tracing::warn!(node = %bus.node(), "clients did not take their leave");
         }
@@ -116,22 +93,8 @@ fn adapters(bus: &Bus, settings: &Settings) -> Result<ScaleoutCtr, Error> {
     ScaleoutCtr::with_config(bus, config)
 }
 
-/// Resolves when requests are still open a while after the stop.
-async fn overdue(stopping: watch::Receiver<bool>) {
-    stopped(stopping).await;
-    tokio::time::sleep(STOP_GRACE).await;
-}
-
-async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // The sender lives in `serve`, so this only ends by the value.
-    let _ = stopping.wait_for(|stopping| *stopping).await;
-}
-
 async fn health(State(node): State<Arc<Node>>) -> (StatusCode, Json<Value>) {
-    let health = node.bus.health();
-    let ready = health.ready && !*node.stopping.borrow();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let mut told = health::told(&health, ready);
+    let (status, Json(mut told)) = http::health(&node.bus.health(), *node.stopping.borrow());
     told["members"] = node.ctr.cluster().members().len().into();
     (status, Json(told))
 }

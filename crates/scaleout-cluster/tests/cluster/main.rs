@@ -8,6 +8,7 @@ mod stores;
 mod ends;
 mod members;
 mod presence;
+mod reports;
 mod requests;
 
 use std::time::Duration;

@@ -7,7 +7,9 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Bus, Inner, Lane, Owner, Ring, heard::Heard, receiving, sending, upkeep};
+use super::{
+    Bus, Inner, Lane, Owner, Ring, heard::Heard, metrics, metrics::Metrics, receiving, sending, upkeep,
+};
 use crate::{
     AppName, Backplane, BusConfig, Error, ErrorKind, Interest, NodeId, Role, StreamIndex, StreamState,
     budget::{QueueBudget, SharedBudget},
@@ -107,6 +109,8 @@ impl BusBuilder {
 
     /// Starts the bus and returns at once: streams connect in the background, publishes wait for them.
     ///
+    /// With feature `metrics` this is where its metrics are registered, with the recorder that is installed by then.
+    ///
     /// # Errors
     /// [`Config`](ErrorKind::Config) for settings that cannot work, also with this backplane.
     ///
@@ -148,6 +152,7 @@ impl BusBuilder {
             }
         };
         let lanes = (0..stream_count.get()).map(StreamIndex).map(lane).collect();
+        let app = config.app.clone();
         let inner = Arc::new(Inner {
             ring_budget: SharedBudget::new(config.max_ring_bytes, streams),
             config,
@@ -159,6 +164,7 @@ impl BusBuilder {
             queue_budget,
             tail_budget,
             heard: Heard::default(),
+            metrics: Metrics::register(&app, stream_count),
             states: watch::Sender::new(vec![StreamState::Connecting; streams]),
             started: Instant::now(),
             closing: AtomicBool::new(false),
@@ -167,7 +173,7 @@ impl BusBuilder {
             idle: Mutex::default(),
             mutation,
         });
-        let mut tasks = Vec::with_capacity(2 * streams + 1);
+        let mut tasks = Vec::with_capacity(2 * streams + 2);
         for stream in inner.stream_indices() {
             if inner.config.role == Role::Full {
                 tasks.push(tokio::spawn(receiving::run(Arc::clone(&inner), stream)).abort_handle());
@@ -178,6 +184,7 @@ impl BusBuilder {
             drop(tokio::spawn(std::future::pending::<()>()));
         }
         tasks.push(tokio::spawn(upkeep::run(Arc::clone(&inner))).abort_handle());
+        tasks.extend(metrics::spawn(&inner));
         Ok(Bus { owner: Arc::new(Owner { inner, tasks }) })
     }
 }

@@ -81,6 +81,7 @@ impl Inner {
             self.update(stream, |status| status.close());
         }
         wakes.into_iter().for_each(Waker::wake);
+        self.metrics.export(self);
         report
     }
 }

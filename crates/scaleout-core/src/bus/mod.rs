@@ -5,6 +5,8 @@ mod close;
 mod heard;
 mod interest;
 mod lag;
+#[cfg_attr(not(feature = "metrics"), path = "no_metrics.rs")]
+mod metrics;
 mod publish;
 mod receiving;
 mod sending;
@@ -30,10 +32,10 @@ use tokio::{
     time::Instant,
 };
 
-use self::{heard::Heard, publish::many};
+use self::{heard::Heard, metrics::Metrics, publish::many};
 use crate::{
-    Backplane, BusConfig, Counters, Cursor, Error, ErrorKind, Health, NodeId, Position, Receipt, StateWatch,
-    StreamIndex, StreamState, Subscription,
+    Backplane, BusConfig, Counters, Cursor, Error, ErrorKind, Extensions, Health, NodeId, Position, Receipt,
+    StateWatch, StreamIndex, StreamState, Subscription,
     budget::{QueueBudget, SharedBudget},
     channel::{check_channel, stream_of},
     counters::AtomicCounters,
@@ -44,6 +46,8 @@ use crate::{
     store::{LookUp, Store},
 };
 
+#[cfg(feature = "metrics")]
+pub use self::metrics::{CounterSource, CounterValue};
 pub use self::{
     builder::BusBuilder,
     close::CloseReport,
@@ -79,6 +83,7 @@ pub(crate) struct Inner {
     ring_budget: SharedBudget,
     states: watch::Sender<Vec<StreamState>>,
     heard: Heard,
+    metrics: Metrics,
     started: Instant,
     /// `close` has begun.
     closing: AtomicBool,
@@ -138,6 +143,20 @@ impl Bus {
         Publish::new(pushed, self.inner().mutation)
     }
 
+    /// Publishes a message with what travels beside its payload, such as the trace that it is part of.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_with(
+        &self,
+        channel: impl AsRef<str>,
+        payload: impl Into<Bytes>,
+        extensions: &Extensions,
+    ) -> Publish {
+        let pushed = self.push_with(channel.as_ref(), &payload.into(), extensions, true);
+        Publish::new(pushed, self.inner().mutation)
+    }
+
     /// Publishes without waiting: fails at once, or returns a receipt that may be ignored.
     ///
     /// # Errors
@@ -145,6 +164,30 @@ impl Bus {
     pub fn enqueue(&self, channel: impl AsRef<str>, payload: impl Into<Bytes>) -> Result<Receipt, Error> {
         let (channel, payload) = (channel.as_ref(), payload.into());
         self.inner().push(channel, |queue, now| queue.push(now, channel, &payload, &[], false))
+    }
+
+    /// Publishes a message with what travels beside its payload, without waiting.
+    ///
+    /// # Errors
+    /// As [`enqueue`](Self::enqueue).
+    pub fn enqueue_with(
+        &self,
+        channel: impl AsRef<str>,
+        payload: impl Into<Bytes>,
+        extensions: &Extensions,
+    ) -> Result<Receipt, Error> {
+        self.push_with(channel.as_ref(), &payload.into(), extensions, false)
+    }
+
+    fn push_with(
+        &self,
+        channel: &str,
+        payload: &Bytes,
+        extensions: &Extensions,
+        wait: bool,
+    ) -> Result<Receipt, Error> {
+        let extensions = extensions.pairs();
+        self.inner().push(channel, |queue, now| queue.push(now, channel, payload, extensions, wait))
     }
 
     /// Publishes a message however full the send queue is, for the few by which nodes manage themselves.
@@ -212,19 +255,7 @@ impl Bus {
     /// The state of this node, for a readiness probe.
     #[must_use]
     pub fn health(&self) -> Health {
-        let inner = self.inner();
-        let streams = inner.states.borrow().clone();
-        let grace = inner.config.degraded_grace;
-        let ready = streams.iter().all(|state| match state {
-            StreamState::Up => true,
-            StreamState::Degraded { since, .. } => {
-                Instant::now().saturating_duration_since(Instant::from_std(*since)) < grace
-            }
-            // The first start counts below. What is opened on demand later holds up nobody but who asked for it.
-            StreamState::Connecting => true,
-            StreamState::Closed => false,
-        });
-        Health { ready: ready && inner.were_up(), node: inner.node, streams }
+        self.inner().health()
     }
 
     /// What this bus has counted since it started.
@@ -233,18 +264,18 @@ impl Bus {
         self.inner().count()
     }
 
+    /// Exports the counters of something that works over this bus with its own, as long as somebody else holds it too.
+    ///
+    /// Feature `metrics`. Names and labels hold no channel, and nothing else of which there is no bounded number.
+    #[cfg(feature = "metrics")]
+    pub fn export(&self, source: Arc<dyn CounterSource>) {
+        self.inner().metrics.add(source);
+    }
+
     /// How much of its budgets this bus uses.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let inner = self.inner();
-        let (queue_messages, queue_bytes) = inner.queue_budget.used();
-        Usage {
-            queue_messages,
-            queue_bytes,
-            tail_bytes: inner.tail_budget.used(),
-            ring_bytes: inner.ring_budget.used(),
-            readers: inner.streams.iter().map(|lane| lane.ring().store.reader_count()).sum(),
-        }
+        self.inner().usage()
     }
 
     /// The settings.
@@ -288,6 +319,8 @@ impl Bus {
     }
 
     /// The largest payload, in bytes, that a message to `channel` may have.
+    ///
+    /// [Extensions](Self::publish_with) take their [`encoded_len`](Extensions::encoded_len) of it.
     #[must_use]
     pub fn max_message_bytes(&self, channel: &str) -> usize {
         let limit = self.inner().backplane.capabilities().max_payload_bytes.min(u32::MAX as usize);
@@ -493,6 +526,32 @@ impl Inner {
         }
     }
 
+    fn health(&self) -> Health {
+        let streams = self.states.borrow().clone();
+        let grace = self.config.degraded_grace;
+        let ready = streams.iter().all(|state| match state {
+            StreamState::Up => true,
+            StreamState::Degraded { since, .. } => {
+                Instant::now().saturating_duration_since(Instant::from_std(*since)) < grace
+            }
+            // The first start counts below. What is opened on demand later holds up nobody but who asked for it.
+            StreamState::Connecting => true,
+            StreamState::Closed => false,
+        });
+        Health { ready: ready && self.were_up(), node: self.node, streams }
+    }
+
+    fn usage(&self) -> Usage {
+        let (queue_messages, queue_bytes) = self.queue_budget.used();
+        Usage {
+            queue_messages,
+            queue_bytes,
+            tail_bytes: self.tail_budget.used(),
+            ring_bytes: self.ring_budget.used(),
+            readers: self.streams.iter().map(|lane| lane.ring().store.reader_count()).sum(),
+        }
+    }
+
     fn count(&self) -> Counters {
         let mut counters = self.counters.snapshot();
         for lane in &self.streams {
@@ -548,6 +607,13 @@ fn tell(stream: StreamIndex, before: &StreamState, state: &StreamState) {
             tracing::debug!(stream, %error, kind = ?error.kind(), attempts, "stream still degraded");
         }
         _ => tracing::info!(stream, from = before.name(), to = state.name(), "stream state"),
+    }
+}
+
+impl Drop for Inner {
+    /// What was read after the end is exported too.
+    fn drop(&mut self) {
+        self.metrics.export(self);
     }
 }
 

@@ -73,6 +73,11 @@ impl Inner {
                 if filling && matches!(taken, Taken::Frame { .. }) {
                     self.lane(stream).status().clear_suspicion();
                 }
+                if let Taken::Frame { sent_at_micros, .. } = taken
+                    && !filling
+                {
+                    self.metrics.received(sent_at_micros);
+                }
                 self.evict();
                 self.account(stream, taken, left).await;
                 if filling && self.ring(stream).is_filled() {
@@ -113,7 +118,12 @@ impl Inner {
             // The history may have forgotten frames of this node: ask, and repair it.
             self.lane(stream).queue.with(|queue| queue.request_probe());
         }
-        self.update(stream, |status| status.opened(is_filled, now));
+        self.update(stream, |status| {
+            if status.is_broken() {
+                self.counters.reconnects.add(1);
+            }
+            status.opened(is_filled, now);
+        });
         self.lane(stream).opened.notify_waiters();
         Ok(hole)
     }

@@ -34,11 +34,12 @@ pub(super) async fn run(inner: Arc<Inner>, stream: StreamIndex) {
         lane.queue.with(|queue| queue.request_probe());
     }
     loop {
-        let Some(attempt) = inner.next_attempt(stream) else {
+        let Some((attempt, tried_at)) = inner.next_attempt(stream) else {
             inner.idle(stream).await;
             continue;
         };
         let is_probe = attempt.payload.is_empty();
+        let measured = inner.metrics.measure(&attempt, tried_at);
         let Some(result) = inner.attempt(stream, attempt).await else { continue };
         let now = inner.now();
         let finished = lane.queue.with(|queue| queue.finished(now, result.as_ref().copied()));
@@ -62,6 +63,7 @@ pub(super) async fn run(inner: Arc<Inner>, stream: StreamIndex) {
             | Finished::GivenUp => {
                 backoff.reset();
                 match finished {
+                    Finished::Accepted => inner.metrics.sent(&measured, now),
                     Finished::Repaired => inner.counters.repaired.add(1),
                     Finished::Rewound { last } => {
                         tracing::info!(stream = stream.0, last, "the store forgot frames of this node");
@@ -81,13 +83,14 @@ pub(super) async fn run(inner: Arc<Inner>, stream: StreamIndex) {
 }
 
 impl Inner {
-    fn next_attempt(&self, stream: StreamIndex) -> Option<Attempt> {
+    /// What to send now, and when that is.
+    fn next_attempt(&self, stream: StreamIndex) -> Option<(Attempt, Duration)> {
         let now = self.now();
         let sent_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let micros = u64::try_from(sent_at.as_micros()).unwrap_or(u64::MAX);
         let attempt = self.lane(stream).queue.with(|queue| queue.next(now, micros));
         self.resolved();
-        attempt
+        Some((attempt?, now))
     }
 
     /// Makes an attempt; `None` where the queue gave it up meanwhile.

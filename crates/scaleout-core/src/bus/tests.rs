@@ -1,3 +1,4 @@
+mod extensions;
 mod faults;
 mod interest;
 mod queues;

@@ -6,28 +6,36 @@ use crate::config::{RedisConfig, Topology};
 ///
 /// `CLIENT SETINFO` is not part of it: Redis 7.0 does not know it, and its refusal is ignored.
 pub(crate) fn minimal_acl(config: &RedisConfig) -> String {
+    let mut line = format!("{} on resetkeys {} resetchannels -@all", set_user(config), key_pattern(config));
+    let optional = OPTIONAL_COMMANDS.iter().map(|(command, _)| *command);
+    for command in needed_commands(config).chain(optional) {
+        line.push_str(" +");
+        line.push_str(command);
+    }
+    line
+}
+
+/// `ACL SETUSER` and the user of `config`; rules follow.
+pub(crate) fn set_user(config: &RedisConfig) -> String {
     let user = config.username.as_deref().unwrap_or("default");
     // A name with spaces cannot be written in a line.
     let user = if user.bytes().all(|byte| byte.is_ascii_graphic()) { user } else { "<user>" };
-    let mut line = format!(
-        "ACL SETUSER {user} on resetkeys ~{}:{{{}:*}}* resetchannels -@all",
-        config.key_prefix, config.app
-    );
-    let mut grant = |commands: &[&str]| {
-        for command in commands {
-            line.push_str(" +");
-            line.push_str(command);
-        }
+    format!("ACL SETUSER {user}")
+}
+
+/// The rule for the keys of the app.
+pub(crate) fn key_pattern(config: &RedisConfig) -> String {
+    format!("~{}:{{{}:*}}*", config.key_prefix, config.app)
+}
+
+/// The commands that a node cannot do without.
+pub(crate) fn needed_commands(config: &RedisConfig) -> impl Iterator<Item = &'static str> {
+    let select: &[&str] = if config.database != 0 { &["select"] } else { &[] };
+    let cluster: &[&str] = match config.topology {
+        Topology::Cluster { .. } => &["asking", "cluster|keyslot", "cluster|slots"],
+        _ => &[],
     };
-    grant(COMMANDS);
-    if config.database != 0 {
-        grant(&["select"]);
-    }
-    if matches!(config.topology, Topology::Cluster { .. }) {
-        grant(&["asking", "cluster|keyslot", "cluster|slots"]);
-    }
-    grant(OPTIONAL_COMMANDS);
-    line
+    [COMMANDS, select, cluster].into_iter().flatten().copied()
 }
 
 const COMMANDS: &[&str] = &[
@@ -54,7 +62,14 @@ const COMMANDS: &[&str] = &[
     "xread",
 ];
 
-/// Without these, things work less well: a late copy of a frame may reach fresh nodes (`client|id`, `client|kill`), a new
-/// reception waits for half of `liveness` at most (`client|unblock`), connections have no names, and where nobody
-/// publishes, old entries stay until somebody does, or the key expires (`xtrim`).
-const OPTIONAL_COMMANDS: &[&str] = &["client|id", "client|kill", "client|unblock", "client|setname", "xtrim"];
+/// What works without these too, though less well, and what then follows.
+pub(crate) const OPTIONAL_COMMANDS: &[(&str, &str)] = &[
+    ("client|id", LATE_COPIES),
+    ("client|kill", LATE_COPIES),
+    ("client|unblock", "a new reception waits for up to half of liveness"),
+    ("client|setname", "connections have no names in CLIENT LIST"),
+    ("xtrim", "where nobody publishes, old entries stay until somebody does, or the key expires"),
+];
+
+const LATE_COPIES: &str =
+    "a late copy of a frame whose answer was lost may reach nodes that have just started";

@@ -7,7 +7,9 @@ type Version = [u32; 3];
 /// Accepts Redis from 7.0.0 (ids of the form `<epoch>-*`) and Valkey from 7.2, by the reply of `INFO server`.
 ///
 /// Others, such as KeyDB and Dragonfly, pass if the `redis_version` that they claim to match does.
-pub(crate) fn server_version(info: &str) -> Result<(), Error> {
+///
+/// Answers its name and version, as in `redis 7.0.15`.
+pub(crate) fn server_version(info: &str) -> Result<String, Error> {
     let field = |name| info_field(info, name);
     let (server, found, least) = match (field("valkey_version"), field("redis_version")) {
         (Some(version), _) => ("valkey", version, [7, 2, 0]),
@@ -20,14 +22,14 @@ pub(crate) fn server_version(info: &str) -> Result<(), Error> {
             ));
         }
     };
+    let shown: String = found.chars().filter(char::is_ascii_graphic).take(32).collect();
     if parse(found).is_some_and(|version| version >= least) {
-        return Ok(());
+        return Ok(format!("{server} {shown}"));
     }
     let [major, minor, patch] = least;
-    let found: String = found.chars().filter(char::is_ascii_graphic).take(32).collect();
     Err(Error::new(
         ErrorKind::Unsupported,
-        format!("the server is {server} {found}; {server} {major}.{minor}.{patch} or later is needed"),
+        format!("the server is {server} {shown}; {server} {major}.{minor}.{patch} or later is needed"),
     ))
 }
 

@@ -8,12 +8,12 @@ use uuid::Uuid;
 use crate::config::ServiceBusConfig;
 
 /// What the names of all topics of the app begin with.
-pub(super) fn topic_prefix(config: &ServiceBusConfig) -> String {
+pub(crate) fn topic_prefix(config: &ServiceBusConfig) -> String {
     format!("{}{}-", config.topic_prefix, config.app)
 }
 
 /// The name of a stream's topic.
-pub(super) fn topic(config: &ServiceBusConfig, stream: StreamIndex) -> String {
+pub(crate) fn topic(config: &ServiceBusConfig, stream: StreamIndex) -> String {
     format!("{}{stream}", topic_prefix(config))
 }
 
@@ -24,8 +24,24 @@ pub(super) fn index(rest: &str) -> Option<usize> {
     (index.to_string() == rest).then_some(usize::from(index))
 }
 
+/// The indices of those of these topics that are of the app, in ascending order.
+pub(super) fn indices(config: &ServiceBusConfig, titles: &[String]) -> Vec<usize> {
+    let prefix = topic_prefix(config);
+    let mut indices: Vec<_> = titles.iter().filter_map(|title| index(title.get(prefix.len()..)?)).collect();
+    indices.sort_unstable();
+    indices
+}
+
+/// Whether a node makes subscriptions of that name: a label, and 16 hexadecimal digits.
+pub(crate) fn is_made_by_a_node(subscription: &str) -> bool {
+    subscription.rsplit_once('-').is_some_and(|(label, random)| {
+        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        !label.is_empty() && random.len() == 16 && random.bytes().all(is_hex)
+    })
+}
+
 /// The name of this node's subscriptions: the configured one, or a new one; empty where neither is there.
-pub(super) fn subscription(config: &ServiceBusConfig) -> String {
+pub(crate) fn subscription(config: &ServiceBusConfig) -> String {
     if !config.create_entities {
         return config.subscription.clone().unwrap_or_default();
     }
@@ -107,6 +123,11 @@ mod tests {
         assert_eq!(label, "a".repeat(33));
         assert!(random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit()));
         assert!(subscription(&super::tests::config()).len() <= 50);
+        assert!(is_made_by_a_node(&one) && is_made_by_a_node(&subscription(&super::tests::config())));
+        for other in ["audit", "audit-1", "web-0123456789abcdeF", "-0123456789abcdef", "0123456789abcdef", ""]
+        {
+            assert!(!is_made_by_a_node(other), "{other}");
+        }
     }
 
     #[test]

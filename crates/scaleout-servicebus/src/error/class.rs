@@ -8,25 +8,32 @@ use std::io;
 use rustls::{Error as TlsError, InvalidMessage};
 use scaleout_core::{Error, ErrorKind};
 
-use crate::{config::ServiceBusConfig, error::Failure, token::Credential};
+use crate::{commands, config::ServiceBusConfig, error::Failure, token::Credential};
 
 /// What a failure means.
 #[derive(Debug)]
 pub(super) struct Class {
     kind: ErrorKind,
-    /// In a few words, with the command that mends it; empty where the source says it all.
+    /// In a few words; empty where the source says it all.
     why: String,
+    /// What mends it, where that is known.
+    pub(super) fix: Option<String>,
 }
 
 impl Class {
     fn new(kind: ErrorKind, why: impl Into<String>) -> Self {
-        Self { kind, why: why.into() }
+        Self { kind, why: why.into(), fix: None }
+    }
+
+    fn mended_by(self, fix: impl Into<String>) -> Self {
+        Self { fix: Some(fix.into()), ..self }
     }
 
     /// The error, without its source.
     pub(super) fn into_error(self, doing: &str) -> Error {
-        let context = if self.why.is_empty() { doing.to_owned() } else { format!("{doing}: {}", self.why) };
-        Error::new(self.kind, context)
+        let parts = [doing, &self.why, self.fix.as_deref().unwrap_or_default()];
+        let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        Error::new(self.kind, parts.join(": "))
     }
 
     pub(super) fn of(failure: &Failure, config: &ServiceBusConfig) -> Self {
@@ -55,15 +62,15 @@ impl Class {
         match tls {
             Some(TlsError::InvalidCertificate(_)) => Self::new(
                 ErrorKind::Config,
-                format!(
-                    "the certificate is not trusted for {}: set ca where a proxy opens TLS, or look at host",
-                    config.host
-                ),
-            ),
+                format!("the certificate is not trusted for {}", config.host),
+            )
+            .mended_by("set ca where a proxy opens TLS, or look at host"),
             Some(TlsError::InvalidMessage(InvalidMessage::InvalidContentType)) => Self::new(
                 ErrorKind::Config,
-                "the other side speaks no TLS: look at the port, or set development_emulator (in a connection string \
-                 UseDevelopmentEmulator=true)",
+                "the other side speaks no TLS",
+            )
+            .mended_by(
+                "look at the port, or set development_emulator (in a connection string UseDevelopmentEmulator=true)",
             ),
             _ if error.kind() == io::ErrorKind::TimedOut => {
                 Self::new(ErrorKind::Timeout, "no answer in time")
@@ -89,7 +96,7 @@ impl Class {
                 format!(
                     "a quota is exceeded: az servicebus topic list --namespace-name {} -g <group> shows what there is, \
                      and subscriptions of nodes that are gone delete themselves after subscription_idle_expiry",
-                    namespace(config)
+                    commands::namespace(config)
                 ),
             ),
             408 | 409 | 500..=599 => Self::new(ErrorKind::Unavailable, ""),
@@ -98,7 +105,6 @@ impl Class {
     }
 
     fn unauthorized(config: &ServiceBusConfig) -> Self {
-        let namespace = namespace(config);
         let rights = if config.create_entities { "Manage, Send and Listen" } else { "Send and Listen" };
         let otherwise = if config.create_entities {
             ", or create the entities and set create_entities=false"
@@ -108,9 +114,8 @@ impl Class {
         let why = match &config.credential {
             Credential::SharedAccessKey { name, .. } => format!(
                 "Service Bus refuses the key of the policy {name}, or the policy lacks a right: it needs {rights} on the \
-                 namespace (az servicebus namespace authorization-rule update -n {name} --namespace-name {namespace} -g \
-                 <group> --rights {}; … authorization-rule keys list shows its keys){otherwise}",
-                if config.create_entities { "Manage Send Listen" } else { "Send Listen" },
+                 namespace ({}; … authorization-rule keys list shows its keys){otherwise}",
+                commands::give_rights(config, name),
             ),
             Credential::SharedAccessSignature(_) => format!(
                 "Service Bus refuses the shared access signature: it has expired, is for another resource, or its policy \
@@ -118,10 +123,9 @@ impl Class {
                 config.host
             ),
             Credential::Token(_) => format!(
-                "Service Bus refuses the access token, or its identity lacks a role: az role assignment create --role \
-                 \"Azure Service Bus Data {}\" --assignee <object id> --scope <id of the namespace {namespace}>{} (it takes \
-                 some minutes to be known){otherwise}",
-                if config.create_entities { "Owner" } else { "Sender" },
+                "Service Bus refuses the access token, or its identity lacks a role: {}{} (it takes some minutes to be \
+                 known){otherwise}",
+                commands::give_role(config, if config.create_entities { "Owner" } else { "Sender" }),
                 if config.create_entities {
                     ""
                 } else {
@@ -138,18 +142,13 @@ impl Class {
             // It is created again.
             return Self::new(ErrorKind::Unavailable, format!("{what} is not there"));
         }
-        let namespace = namespace(config);
+        let topics = format!("{}{}-<0 to {}>", config.topic_prefix, config.app, config.topic_count.get() - 1);
         let subscription = config.subscription.as_deref().unwrap_or("<node>");
-        Self::new(
-            ErrorKind::Config,
+        Self::new(ErrorKind::Config, format!("{what} is not there, and create_entities is false")).mended_by(
             format!(
-                "{what} is not there, and create_entities is false: az servicebus topic create -n {}{}-<0 to {}> \
-                 --namespace-name {namespace} -g <group> --enable-duplicate-detection true, and on each topic az \
-                 servicebus topic subscription create -n {subscription} --topic-name <topic> --namespace-name \
-                 {namespace} -g <group> --max-delivery-count 2000",
-                config.topic_prefix,
-                config.app,
-                config.topic_count.get() - 1,
+                "{}, and on each topic {}",
+                commands::create_topic(config, &topics),
+                commands::create_subscription(config, "<topic>", subscription),
             ),
         )
     }
@@ -164,17 +163,22 @@ impl Class {
             "amqp:resource-limit-exceeded" => Self::new(
                 ErrorKind::Unavailable,
                 "the topic is full, or the namespace has too many connections: subscriptions of nodes that are gone fill \
-                 a topic until message_ttl is over; else raise the size (az servicebus topic update --max-size)",
-            ),
+                 a topic until message_ttl is over",
+            )
+            .mended_by(format!(
+                "else raise the size: {}",
+                commands::update_topic(config, "<topic>", "--max-size <megabytes>")
+            )),
             "amqp:link:message-size-exceeded" => Self::new(
                 ErrorKind::Config,
-                "a message is larger than the topic takes: lower max_payload_bytes (Standard takes 256 KiB with all \
-                 properties)",
-            ),
+                "a message is larger than the topic takes",
+            )
+            .mended_by("lower max_payload_bytes (Standard takes 256 KiB with all properties)"),
             "com.microsoft:entity-disabled" => Self::new(
                 ErrorKind::Config,
-                "the topic or subscription is disabled: az servicebus topic update --status Active",
-            ),
+                "the topic or subscription is disabled",
+            )
+            .mended_by(commands::update_topic(config, "<topic>", "--status Active")),
             "amqp:not-allowed" | "amqp:not-implemented" => Self::new(
                 ErrorKind::Unsupported,
                 "the entity does not allow this: it may need sessions, or be partitioned",
@@ -182,14 +186,6 @@ impl Class {
             // Detached when idle, moved to another machine, upgraded: it passes.
             _ => Self::new(ErrorKind::Unavailable, ""),
         }
-    }
-}
-
-/// The name that commands know the namespace by.
-fn namespace(config: &ServiceBusConfig) -> &str {
-    match config.host.split_once('.') {
-        Some((name, rest)) if rest.to_ascii_lowercase().starts_with("servicebus.") => name,
-        _ => "<namespace>",
     }
 }
 

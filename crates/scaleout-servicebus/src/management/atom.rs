@@ -34,18 +34,25 @@ pub(super) fn found(body: &[u8], description: &str) -> Result<Option<Element>, F
 
 /// The titles of a list's entries.
 pub(super) fn titles(body: &[u8]) -> Result<Vec<String>, Failure> {
+    entries(body)?.iter().map(title).collect()
+}
+
+/// The titles of a list's entries, and what describes each.
+pub(super) fn described_entries(body: &[u8], description: &str) -> Result<Vec<(String, Element)>, Failure> {
+    entries(body)?.into_iter().map(|entry| Ok((title(&entry)?, described(entry, description)?))).collect()
+}
+
+fn entries(body: &[u8]) -> Result<Vec<Element>, Failure> {
     let root = Element::parse(body).map_err(foreign)?;
     if root.name != "feed" {
         return Err(foreign("it is no feed".into()));
     }
-    root.children
-        .iter()
-        .filter(|child| child.name == "entry")
-        .map(|entry| {
-            let title = entry.value("title").filter(|title| !title.is_empty());
-            title.map(str::to_owned).ok_or_else(|| foreign("an entry has no title".into()))
-        })
-        .collect()
+    Ok(root.children.into_iter().filter(|child| child.name == "entry").collect())
+}
+
+fn title(entry: &Element) -> Result<String, Failure> {
+    let title = entry.value("title").filter(|title| !title.is_empty());
+    title.map(str::to_owned).ok_or_else(|| foreign("an entry has no title".into()))
 }
 
 /// The `Detail` of a refusal, or else the text that there is, in one line of at most 300 characters.

@@ -1,6 +1,11 @@
 //! One request, on a connection of its own: nodes ask so seldom that a kept one would be closed in the meantime.
 
-use std::{error::Error as StdError, io, sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -8,7 +13,7 @@ use hyper::{
     Request, Response, StatusCode,
     body::Incoming,
     client::conn::http1,
-    header::{HeaderValue, RETRY_AFTER},
+    header::{DATE, HeaderValue, RETRY_AFTER},
 };
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -43,6 +48,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     /// How long it asks to wait.
     pub(crate) retry_after: Option<Duration>,
+    /// What the other side's clock showed, in whole seconds.
+    pub(crate) date: Option<SystemTime>,
     pub(crate) body: Bytes,
 }
 
@@ -110,6 +117,8 @@ async fn exchange(stream: Box<dyn Stream>, request: Request<Full<Bytes>>) -> Res
 pub(crate) async fn read(response: Response<Incoming>, limit: usize) -> Result<Answer, Failure> {
     let status = response.status();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(seconds);
+    let date =
+        response.headers().get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
     let body = Limited::new(response.into_body(), limit).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() {
             Failure::Foreign(format!("the answer is longer than {} MiB", limit >> 20))
@@ -117,7 +126,7 @@ pub(crate) async fn read(response: Response<Incoming>, limit: usize) -> Result<A
             Failure::Io(io_error(&*error))
         }
     })?;
-    Ok(Answer { status, retry_after, body: body.to_bytes() })
+    Ok(Answer { status, retry_after, date, body: body.to_bytes() })
 }
 
 /// The seconds of `Retry-After`; a date, which Service Bus does not send, is none.

@@ -71,6 +71,7 @@ mod tests {
         let answer = Answer {
             status: StatusCode::from_u16(status).expect("a status"),
             retry_after: None,
+            date: None,
             body: body.to_owned().into(),
         };
         refusal(&answer, "topic t")

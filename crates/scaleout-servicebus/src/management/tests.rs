@@ -129,6 +129,9 @@ async fn a_topic_is_read() {
             detects_duplicates: true,
             duplicate_window: Some(Duration::from_secs(3_600)),
             status: "Active".into(),
+            message_ttl: None,
+            max_megabytes: Some(1_024),
+            contents: topics::Contents::default(),
         }
     );
     assert_eq!(server.lines(), ["GET /scaleout-chat-0?api-version=2021-05&enrich=False"]);

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 /// A duration as `P7DT1H2M3.5S`.
-pub(super) fn iso8601(duration: Duration) -> String {
+pub(crate) fn iso8601(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (days, hours, minutes, seconds) =
         (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);

@@ -29,6 +29,19 @@ pub(crate) struct TopicInfo {
     pub(crate) duplicate_window: Option<Duration>,
     /// `Active`, `Disabled`, `SendDisabled`, …
     pub(crate) status: String,
+    /// How long a message may wait in a subscription, whatever that says.
+    pub(crate) message_ttl: Option<Duration>,
+    pub(crate) max_megabytes: Option<u64>,
+    /// Told where it was asked for.
+    pub(crate) contents: Contents,
+}
+
+/// What a topic has in it, as far as the service tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Contents {
+    /// All subscriptions together.
+    pub(crate) bytes: Option<u64>,
+    pub(crate) subscriptions: Option<u64>,
 }
 
 impl TopicSpec {
@@ -75,8 +88,18 @@ impl TopicInfo {
                 .value("DuplicateDetectionHistoryTimeWindow")
                 .and_then(time::duration),
             status: description.value("Status").unwrap_or("Active").to_owned(),
+            message_ttl: description.value("DefaultMessageTimeToLive").and_then(time::duration),
+            max_megabytes: number(description, "MaxSizeInMegabytes"),
+            contents: Contents {
+                bytes: number(description, "SizeInBytes"),
+                subscriptions: number(description, "SubscriptionCount"),
+            },
         })
     }
+}
+
+fn number(description: &Element, field: &str) -> Option<u64> {
+    description.value(field)?.parse().ok()
 }
 
 const DESCRIPTION: &str = "TopicDescription";

@@ -57,6 +57,7 @@ impl<S: Server> Fixture for Nodes<S> {
             Need::Registrations | Need::Log => self.server.can_tell(),
             Need::Fault(fault) => self.server.can(fault),
             Need::Streams => self.node().stream_count().get() > 1,
+            Need::Retained => false,
             _ => true,
         }
     }

@@ -57,6 +57,7 @@ impl<S: Server> Fixture for Nodes<S> {
             Need::Fault(Fault::Aging) => true,
             Need::Fault(fault) => self.server.can(fault),
             Need::Streams => self.node().stream_count().get() > 1,
+            Need::Retained => false,
             _ => true,
         }
     }

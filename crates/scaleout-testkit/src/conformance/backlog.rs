@@ -1,11 +1,13 @@
 //! Rule 7: what a store that replays yields of the past.
 
-use scaleout_core::Start;
+use std::sync::Arc;
+
+use scaleout_core::{Backplane, Retained, Start};
 
 use crate::{
     conformance::{
-        Outcome,
-        tools::{EVERYTHING, Reader, Sender, bytes_of, inject, require},
+        Missing, Outcome,
+        tools::{EVERYTHING, Reader, STREAM, Sender, bytes_of, inject, require, within},
     },
     fixture::{Fault, Fixture, Need, RETAINED},
 };
@@ -187,6 +189,47 @@ pub async fn rule_07_what_retention_dropped_shows(fixture: &dyn Fixture) -> Outc
     let is_told = reader.openings.iter().skip(1).any(|opening| !opening.unbroken);
     let shows = if dense { left_out as usize == is_missing } else { is_missing == 0 || is_told };
     assert!(shows, "{is_missing} payloads are missing, {left_out} ids are left out, told: {is_told}");
+    Ok(())
+}
+
+/// Rule 7: a store that tells what it retains of a stream tells what there is of the newest epoch.
+pub async fn rule_07_what_is_retained_is_told(fixture: &dyn Fixture) -> Outcome {
+    let node = fixture.node();
+    let mut reader = Reader::open(fixture, &node).await;
+    let ask = async |node: &Arc<dyn Backplane>| {
+        let answer = within(fixture.patience(), "what is retained", node.retained(STREAM)).await;
+        answer.expect("a store that can be asked what it retains")
+    };
+    let Some(empty) = ask(&node).await else { return Err(Missing(Need::Retained)) };
+    let opened = reader.openings.last().expect("it is open").epoch;
+    assert_eq!(empty, Retained { epoch: opened, first: None, last: None }, "where nothing was sent");
+
+    let mut sender = Sender::new(fixture, &node);
+    let sent = sender.send_many(10).await.len();
+    let seen = reader.payloads(sent, "what was sent").await;
+    // A node that sends nothing is told the same.
+    let other = fixture.node();
+    let mut late = Reader::open(fixture, &other).await;
+    for node in [&node, &other] {
+        let told = ask(node).await.expect("it was told before");
+        let (first, last) = (seen[0].position(), seen[sent - 1].position());
+        assert_eq!((told.epoch, told.last), (last.0, Some(last.1)), "the newest payload, behind {first:?}");
+        assert!(told.first.is_some_and(|told| told <= first.1), "nothing was dropped, and {told:?} is told");
+    }
+
+    inject(fixture, Fault::Trim).await?;
+    let told = ask(&other).await.expect("it was told before");
+    let oldest = &seen[sent - RETAINED];
+    assert_eq!(told.last, Some(seen[sent - 1].id), "retention took the newest payload");
+    assert_eq!(told.first, Some(oldest.id), "of {sent} payloads retention left {RETAINED}");
+
+    // What is told of goes on with the epoch.
+    inject(fixture, Fault::Restart).await?;
+    late.is_back(fixture).await;
+    Sender::new(fixture, &node).send().await;
+    let newest = late.payload("a payload of the new epoch").await;
+    let told = ask(&node).await.expect("it was told before");
+    assert_eq!((told.epoch, told.last), (newest.epoch, Some(newest.id)), "in a new epoch");
     Ok(())
 }
 

@@ -93,6 +93,7 @@ macro_rules! __for_each_case {
             backlog::rule_07_reception_goes_on_where_it_stood
             backlog::rule_07_the_backlog_is_what_is_retained
             backlog::rule_07_what_retention_dropped_shows
+            backlog::rule_07_what_is_retained_is_told
             backlog::rule_07_a_reception_crosses_epochs_without_loss
             epochs::rule_08_a_flush_begins_a_new_epoch
             epochs::rule_08_a_failover_begins_a_new_epoch

@@ -217,7 +217,20 @@ impl Backplane for MutantNode {
     }
 
     fn retained(&self, stream: StreamIndex) -> BoxFuture<'_, Result<Option<Retained>, Error>> {
-        self.inner.retained(stream)
+        let Some(Mutant::TellsLessThanIsRetained | Mutant::TellsMoreThanIsRetained) = self.mutant else {
+            return self.inner.retained(stream);
+        };
+        async move {
+            let mut told = self.inner.retained(stream).await?;
+            if let Some(Retained { first: Some(first), last: Some(last), .. }) = &mut told {
+                match self.mutant {
+                    Some(Mutant::TellsLessThanIsRetained) => last.0 = last.0.saturating_sub(1),
+                    _ => first.0 = 0,
+                }
+            }
+            Ok(told)
+        }
+        .boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {

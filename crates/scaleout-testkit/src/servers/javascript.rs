@@ -1,4 +1,4 @@
-//! Scripts for the official client of Socket.IO.
+//! Scripts that Node.js runs, for a client or a browser that they drive.
 
 use std::{
     env,
@@ -8,11 +8,17 @@ use std::{
 
 use super::{scripts, skip::skip};
 
-/// Names a folder that has the client installed; else that of the scripts is looked at.
-const FOLDER: &str = "SCALEOUT_TEST_SOCKETIO_CLIENT";
+/// What scripts need beside Node.js.
+#[derive(Debug, Clone, Copy)]
+struct Need {
+    /// How `SCALEOUT_TEST_REQUIRE` names it.
+    name: &'static str,
+    /// The environment variable that names a folder that has it installed; else that of the scripts is looked at.
+    folder: &'static str,
+}
 
-/// How `SCALEOUT_TEST_REQUIRE` names it.
-const NAME: &str = "socketio-client";
+const SOCKETIO: Need = Need { name: "socketio-client", folder: "SCALEOUT_TEST_SOCKETIO_CLIENT" };
+const BROWSER: Need = Need { name: "browser", folder: "SCALEOUT_TEST_BROWSER" };
 
 /// Scripts of one folder, and a folder in which Node.js finds what they need.
 #[derive(Debug, Clone)]
@@ -22,21 +28,34 @@ pub struct JsScripts {
 }
 
 impl JsScripts {
-    /// The scripts of `folder`, where Node.js and what `package.json` there pins are installed, by its `installed.mjs`;
-    /// else `None`, and says aloud that `test` is skipped.
+    /// The scripts of `folder`, for the official client of Socket.IO: where Node.js and what `package.json` there pins are
+    /// installed, by its `installed.mjs`; else `None`, and says aloud that `test` is skipped.
     ///
     /// # Panics
     /// Where they are not, and the environment variable `SCALEOUT_TEST_REQUIRE` is `all` or names `socketio-client`
     /// (comma-separated).
     #[must_use]
     pub fn of_socketio(test: &str, folder: impl Into<PathBuf>) -> Option<Self> {
-        let folder = folder.into();
-        let installed = env::var_os(FOLDER).map_or_else(|| folder.clone(), PathBuf::from);
+        Self::of(SOCKETIO, test, folder.into())
+    }
+
+    /// As [`of_socketio`](Self::of_socketio), for scripts that drive a browser, which must be there too.
+    ///
+    /// # Panics
+    /// Where something is not, and the environment variable `SCALEOUT_TEST_REQUIRE` is `all` or names `browser`
+    /// (comma-separated).
+    #[must_use]
+    pub fn of_browser(test: &str, folder: impl Into<PathBuf>) -> Option<Self> {
+        Self::of(BROWSER, test, folder.into())
+    }
+
+    fn of(need: Need, test: &str, folder: PathBuf) -> Option<Self> {
+        let installed = env::var_os(need.folder).map_or_else(|| folder.clone(), PathBuf::from);
         let scripts = Self { folder, installed };
         let Err(reason) = scripts.check() else {
             return Some(scripts);
         };
-        skip(test, NAME, &format!("{reason}; `cargo xtask test` installs it"));
+        skip(test, need.name, &format!("{reason}; `cargo xtask test` installs it"));
         None
     }
 

@@ -51,6 +51,9 @@ enum Wish {
     DeleteEntity {
         entity: String,
     },
+    Clock {
+        seconds_ahead: i64,
+    },
     Throttle {
         credits_per_second: Option<u64>,
     },
@@ -100,6 +103,7 @@ fn grant(wish: Wish, context: &Context) -> Result<StatusCode, Refusal> {
         Wish::RefuseConnections { refuse } => faults.refuse_connections(refuse),
         Wish::ExpireTokens {} => faults.expire_tokens(),
         Wish::DeleteEntity { entity } => faults.delete_entity(&entity)?,
+        Wish::Clock { seconds_ahead } => context.namespace.set_clock(seconds_ahead),
         Wish::Throttle { credits_per_second } => context.namespace.set_throttle(credits_per_second),
         Wish::Run { seed, millis } => {
             let (faults, duration) = (faults.clone(), Duration::from_millis(millis).min(MAX_RUN));

@@ -1,5 +1,7 @@
 //! Faults by HTTP.
 
+use std::time::SystemTime;
+
 use serde_json::Value;
 use servicebus_emulator::Emulator;
 
@@ -41,6 +43,30 @@ async fn tokens_can_be_declared_expired() {
     assert_eq!(ask(&emulator, "PUT", "orders").token(token.clone()).body(topic("")).send().await.status, 201);
     assert_eq!(fault(&emulator, r#"{"fault":"expire-tokens"}"#).await, 200);
     assert_eq!(ask(&emulator, "DELETE", "orders").token(token).send().await.status, 401);
+    emulator.stop().await;
+}
+
+#[tokio::test]
+async fn the_clock_that_tokens_expire_by_can_be_set() {
+    let emulator = emulator().await;
+    let asked = || ask(&emulator, "GET", "$namespaceinfo").send();
+    let ahead = |date: &str| {
+        let shown = httpdate::parse_http_date(date).expect("a date");
+        shown.duration_since(SystemTime::now()).unwrap_or_default().as_secs()
+    };
+    let reply = asked().await;
+    assert_eq!((reply.status, ahead(reply.header("date"))), (200, 0));
+    // The token is good for an hour.
+    assert_eq!(fault(&emulator, r#"{"fault":"clock","seconds_ahead":1800}"#).await, 200);
+    let reply = asked().await;
+    assert_eq!(reply.status, 200);
+    assert!((1_700..=1_800).contains(&ahead(reply.header("date"))), "{}", reply.header("date"));
+    assert_eq!(fault(&emulator, r#"{"fault":"clock","seconds_ahead":7200}"#).await, 200);
+    let reply = asked().await;
+    assert_eq!(reply.status, 401);
+    assert!(reply.text().contains("ExpiredToken") && ahead(reply.header("date")) > 7_000, "{}", reply.text());
+    assert_eq!(fault(&emulator, r#"{"fault":"clear"}"#).await, 200);
+    assert_eq!(asked().await.status, 200);
     emulator.stop().await;
 }
 

@@ -453,8 +453,10 @@ impl Run {
         let payload = self.models[stream].bytes.get(&frame.number).cloned().unwrap_or_default();
         let store = &mut self.stores[stream];
         let answer = match fate {
-            Fate::Answered => store.send(&Attempt { frame, payload }),
-            Fate::AnswerLost => store.send(&Attempt { frame, payload }).and(Err(ErrorKind::Timeout)),
+            Fate::Answered => store.send(&Attempt { frame, payload, messages: 0 }),
+            Fate::AnswerLost => {
+                store.send(&Attempt { frame, payload, messages: 0 }).and(Err(ErrorKind::Timeout))
+            }
             Fate::RequestLost => Err(ErrorKind::Unavailable),
             Fate::Fatal => Err(ErrorKind::Unauthorized),
             Fate::TooLarge => Err(TOO_LARGE),
