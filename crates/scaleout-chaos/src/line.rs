@@ -72,7 +72,7 @@ pub(crate) enum Carried {
 }
 
 /// How a node ended.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Closed {
     pub(crate) up: Vec<bool>,
     pub(crate) samples: Vec<(String, u64, u64)>,
@@ -277,6 +277,13 @@ impl Closed {
     }
 }
 
+impl Place {
+    /// A place for what has none: it comes behind what was given a smaller number.
+    pub(crate) fn nth(number: u64) -> Self {
+        Self(1, number, 0)
+    }
+}
+
 impl From<Position> for Place {
     fn from(position: Position) -> Self {
         Self(position.epoch.0, position.id.0, position.index)
@@ -309,7 +316,7 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
