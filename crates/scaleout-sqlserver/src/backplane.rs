@@ -7,7 +7,9 @@ use futures_util::{
     future::BoxFuture,
     stream::{self, BoxStream, StreamExt},
 };
-use scaleout_core::{Backplane, Capabilities, Error, ErrorKind, Event, FrameId, Retained, Start, StreamIndex};
+use scaleout_core::{
+    Backplane, Capabilities, Error, ErrorKind, Event, FrameId, Retained, Start, StreamIndex,
+};
 
 use crate::{
     bell::Doorbell,

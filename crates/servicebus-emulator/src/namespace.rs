@@ -63,7 +63,9 @@ impl Namespace {
     pub fn new(settings: Settings) -> Self {
         let settings = Arc::new(settings);
         let state = Mutex::new(State::new(Arc::clone(&settings)));
-        Self { shared: Arc::new(Shared { settings, state, guard: Mutex::default(), clock: AtomicI64::new(0) }) }
+        Self {
+            shared: Arc::new(Shared { settings, state, guard: Mutex::default(), clock: AtomicI64::new(0) }),
+        }
     }
 
     /// What it is like.
