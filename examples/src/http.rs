@@ -43,7 +43,7 @@ pub(crate) async fn serve(
         stopper.send_replace(true);
     });
     let overdue = async {
-        stopped(stopping.subscribe()).await;
+        stopped(&mut stopping.subscribe()).await;
         tokio::time::sleep(STOP_GRACE).await;
     };
     let served = tokio::select! {
@@ -55,7 +55,7 @@ pub(crate) async fn serve(
 }
 
 /// Resolves once the node stops.
-pub(crate) async fn stopped(mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
     // An error says that the sender is gone, which is a stop as well.
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }

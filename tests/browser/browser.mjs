@@ -55,10 +55,11 @@ export async function until(page, ask, argument, what) {
   }
 }
 
-/** Keeps a picture of a page, light and dark. */
-export async function picture(page, name) {
+/** Keeps a picture of a page, light and dark, with the middle of it at `place`. */
+export async function picture(page, name, place) {
   if (!pictures) return;
   mkdirSync(pictures, { recursive: true });
+  await place?.evaluate((element) => element.scrollIntoView({ block: "center" }));
   for (const colorScheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
     await page.screenshot({ path: join(pictures, `${name}-${colorScheme}.png`) });

@@ -107,7 +107,7 @@ export async function a_node_is_killed({ browser, a, b }) {
     `${host(a)} is gone`,
     `Continued on ${host(b)}`,
   ]);
-  await picture(ada.page, "chat-continued");
+  await picture(ada.page, "chat-continued", ada.log().getByText("Continued on"));
   await close(ada.page, grace.page);
 }
 
@@ -179,7 +179,7 @@ export async function what_is_missing_is_told({ browser, a, b }) {
   assert.equal(await ada.gaps(), 1);
   const seen = await ada.texts();
   assert.deepEqual(seen, ["before", ...texts.slice(texts.length + 2 - seen.length), "after"], "all behind the gap");
-  await picture(ada.page, "chat-gap");
+  await picture(ada.page, "chat-gap", ada.log().getByText("Messages may be missing here"));
   await close(ada.page, grace.page);
 }
 

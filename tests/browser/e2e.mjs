@@ -8,8 +8,9 @@
 import { runner } from "../socketio-client/runner.mjs";
 import { launch } from "./browser.mjs";
 import * as chat from "./chat.mjs";
+import * as notify from "./notify.mjs";
 
-const all = { ...chat };
+const all = { ...chat, ...notify };
 
 const [a, b, ...names] = process.argv.slice(2);
 const unknown = names.filter((name) => !(name in all));

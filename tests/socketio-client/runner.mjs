@@ -28,6 +28,8 @@ export const runner = {
   terminate: (node) => call(`terminate ${node}`),
   /** Says something in a room, from a process without sockets. */
   emit: (room, text) => call(`emit ${JSON.stringify({ room, text })}`),
+  /** Has a job of a user finished, by a process that only publishes. */
+  job: (user, text) => call(`job ${user} ${text}`),
   /** Takes the store away from all nodes. */
   stopStore: () => call("stop-store"),
   /** Gives it back. */

@@ -12,8 +12,8 @@ pub fn scripts(test: &str) -> Option<JsScripts> {
     JsScripts::of_browser(test, Path::new(env!("CARGO_MANIFEST_DIR")).join("browser"))
 }
 
-/// Runs scenarios of the scripts against two processes on `store`, with these options. Pages of the first one know of the
-/// other. Pictures go into `pictures`.
+/// Runs scenarios of the scripts against two processes on `store`, with these options; and a worker, where there are jobs to
+/// be done. Pages of the first one know of the other. Pictures go into `pictures`.
 ///
 /// # Panics
 /// Where a scenario fails, or a node does not stop cleanly in the end.
@@ -26,8 +26,9 @@ pub async fn run(
     pictures: PathBuf,
 ) {
     let backplane = store.backplane();
+    let part: &[&str] = if example == Example::Notify { &["--part", "web"] } else { &[] };
     let fixed = ["--node", "127.0.0.1:0", "--log", "error", "--backplane", &backplane];
-    let options = [&fixed, options].concat();
+    let options = [&fixed, part, options].concat();
     let mut second = ChatProcess::start_of(example, &options);
     let second_at = second.address().await.to_string();
     let mut first = ChatProcess::start_of(example, &[&options[..], &["--peer", &second_at]].concat());
@@ -37,6 +38,12 @@ pub async fn run(
     let mut command = scripts.command("e2e.mjs");
     command.args([format!("http://{first_at}"), format!("http://{second_at}")]).args(scenarios);
     command.env("SCREENSHOTS", pictures);
-    script::run(command, async |asked: &str| script::change(store, &mut processes, asked).await).await;
-    script::stop(processes).await;
+    let worker = ["--part", "worker", "--stdin", "--log", "error", "--backplane", &backplane];
+    let mut worker = (example == Example::Notify).then(|| ChatProcess::start_of(example, &worker));
+    script::run(command, async |asked: &str| match (asked.strip_prefix("job "), &mut worker) {
+        (Some(job), Some(worker)) => worker.write(job).await,
+        _ => script::change(store, &mut processes, asked).await,
+    })
+    .await;
+    script::stop(processes.into_iter().chain(worker)).await;
 }

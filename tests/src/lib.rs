@@ -4,6 +4,7 @@
 #[cfg(unix)]
 pub mod browser;
 mod client;
+mod events;
 mod node;
 mod process;
 pub mod scenarios;
@@ -16,6 +17,7 @@ pub mod stores;
 
 pub use crate::{
     client::{Client, Heard, get},
+    events::{Events, Told},
     node::ChatNode,
     process::{ChatProcess, Example},
 };

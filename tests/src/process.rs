@@ -1,4 +1,4 @@
-//! A chat's binary, built and started by the test, and gone with it.
+//! The binary of an example that serves, built and started by the test, and gone with it.
 
 use std::{
     env,
@@ -10,8 +10,8 @@ use std::{
 
 use serde_json::Value;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
     time::{interval, timeout},
 };
 
@@ -24,6 +24,8 @@ pub enum Example {
     Chat,
     /// The one by Socket.IO.
     SocketioChat,
+    /// The notifications: nodes, and a worker.
+    Notify,
 }
 
 impl Example {
@@ -31,14 +33,17 @@ impl Example {
         match self {
             Self::Chat => "chat",
             Self::SocketioChat => "socketio_chat",
+            Self::Notify => "notify",
         }
     }
 }
 
-/// A running chat.
+/// A running chat, or another example that serves.
 #[derive(Debug)]
 pub struct ChatProcess {
     child: Child,
+    /// `None` once it was told that nothing more comes.
+    stdin: Option<ChildStdin>,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
@@ -67,9 +72,11 @@ impl ChatProcess {
     #[must_use]
     pub fn start_of(example: Example, options: &[&str]) -> Self {
         let mut command = Self::command_of(example, options);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary was just built");
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the binary was just built");
         let stdout = child.stdout.take().expect("it is piped");
-        Self { child, lines: BufReader::new(stdout).lines() }
+        let stdin = child.stdin.take();
+        Self { child, stdin, lines: BufReader::new(stdout).lines() }
     }
 
     /// Starts the chat over WebSockets with one node, on a free port, over `backplane`.
@@ -92,10 +99,27 @@ impl ChatProcess {
 
     /// The address of the next node that it prints.
     pub async fn address(&mut self) -> SocketAddr {
-        let line = timeout(DEADLINE, self.lines.next_line()).await.expect("a line in time").expect("UTF-8");
-        let line = line.expect("the chat runs");
+        let line = self.line().await;
         let address = line.strip_prefix("listening on http://").and_then(|address| address.parse().ok());
         address.unwrap_or_else(|| panic!("no address in {line:?}"))
+    }
+
+    /// The next line that it prints.
+    pub async fn line(&mut self) -> String {
+        let line = timeout(DEADLINE, self.lines.next_line()).await.expect("a line in time").expect("UTF-8");
+        line.expect("it runs")
+    }
+
+    /// Writes a line to its stdin.
+    pub async fn write(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("its stdin is not closed");
+        let written = timeout(DEADLINE, stdin.write_all(format!("{line}\n").as_bytes())).await;
+        written.expect("it reads in time").expect("it runs");
+    }
+
+    /// Ends its stdin.
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
     }
 
     /// Sends it SIGTERM.
@@ -149,7 +173,7 @@ impl ChatProcess {
 
 /// The path of the binary, built once per test process: cargo builds no examples of other packages for a test.
 fn binary(example: Example) -> &'static PathBuf {
-    static BINARIES: [OnceLock<PathBuf>; 2] = [OnceLock::new(), OnceLock::new()];
+    static BINARIES: [OnceLock<PathBuf>; 3] = [const { OnceLock::new() }; 3];
     let name = example.name();
     BINARIES[example as usize].get_or_init(|| {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

@@ -72,7 +72,7 @@ pub(crate) async fn change(store: &impl Store, processes: &mut Vec<ChatProcess>,
 ///
 /// # Panics
 /// Where one does not stop cleanly.
-pub(crate) async fn stop(processes: Vec<ChatProcess>) {
+pub(crate) async fn stop(processes: impl IntoIterator<Item = ChatProcess>) {
     for mut process in processes {
         process.terminate().await;
         assert!(process.ended().await.success(), "a node stops cleanly");

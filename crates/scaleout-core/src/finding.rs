@@ -27,7 +27,7 @@ impl Severity {
 
 /// One thing that an examination of a store found out.
 ///
-/// It shows no secrets, and no address but those that the settings name.
+/// It shows no secrets, and no address but those that the settings name, or that the store gives for its other servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {

@@ -33,16 +33,12 @@ pub(crate) fn from_redis(error: RedisError, doing: &str, config: &RedisConfig) -
     class.into_error(doing, error)
 }
 
-/// What of a store `error` is about: the subject of a [`Finding`](scaleout_core::Finding).
+/// What of a store `error` is about, which is no [missing right](missing_grant): the subject of a
+/// [`Finding`](scaleout_core::Finding).
 pub(crate) fn subject_of(error: &Error) -> &'static str {
     let cause = StdError::source(error).and_then(|source| source.downcast_ref::<RedisError>());
-    if let Some(cause) = cause {
-        if Class::of(cause).advice == Advice::Grant {
-            return "permissions";
-        }
-        if tls_class(cause).is_some() || cause.code() == Some("DENIED") {
-            return "connection";
-        }
+    if cause.is_some_and(|cause| tls_class(cause).is_some() || cause.code() == Some("DENIED")) {
+        return "connection";
     }
     match error.kind() {
         ErrorKind::Unauthorized => "login",
@@ -50,6 +46,12 @@ pub(crate) fn subject_of(error: &Error) -> &'static str {
         ErrorKind::Config => "settings",
         _ => "connection",
     }
+}
+
+/// Which right an error is about, in words; `None` if it is about something else.
+pub(crate) fn missing_grant(error: &Error) -> Option<String> {
+    let cause = StdError::source(error)?.downcast_ref::<RedisError>()?;
+    Some(Class::of(cause)).filter(|class| class.advice == Advice::Grant).map(|class| class.why)
 }
 
 /// Which right an answer says is missing; `None` if it is about something else.

@@ -8,12 +8,15 @@ mod retention;
 use std::{error::Error as StdError, sync::Arc};
 
 use redis::{RedisError, Value};
-use scaleout_core::{Error, Finding};
+use scaleout_core::{Error, Finding, Severity};
 
 use crate::{
     config::{Endpoint, RedisConfig, Topology},
     discover::Target,
-    error::{from_redis, info_field, missing_right, server_version, set_user, subject_of},
+    error::{
+        from_redis, info_field, minimal_acl, missing_grant, missing_right, server_version, set_user,
+        subject_of,
+    },
     group::Group,
     link::{Link, check_mode, check_role},
 };
@@ -48,10 +51,13 @@ impl RedisConfig {
             let target = match group.places.target(self, &group.keys.meta()).await {
                 Ok(target) => target,
                 Err(error) => {
-                    if subject_of(&error) == "permissions" {
-                        self.look_at_seeds(&group, findings).await;
-                    }
-                    return Err(self.finding_of(&error));
+                    let is_told = match (&self.topology, missing_grant(&error)) {
+                        (Topology::Cluster { seeds }, Some(_)) => {
+                            self.lacks_rights(seeds, &group, findings).await
+                        }
+                        _ => false,
+                    };
+                    return if is_told { Ok(()) } else { Err(self.finding_of_search(&error)) };
                 }
             };
             match servers.iter_mut().find(|(known, _)| known.endpoint == target.endpoint) {
@@ -82,7 +88,15 @@ impl RedisConfig {
         groups: &[Group],
         findings: &mut Vec<Finding>,
     ) -> Result<(), Finding> {
-        let link = Link::open(self, target).await.map_err(|error| self.finding_of(&error))?;
+        let link = match Link::open(self, target).await {
+            Ok(link) => link,
+            Err(error) => {
+                let at = std::slice::from_ref(&target.endpoint);
+                let is_told =
+                    missing_grant(&error).is_some() && self.lacks_rights(at, &groups[0], findings).await;
+                return if is_told { Ok(()) } else { Err(self.finding_of(&error)) };
+            }
+        };
         let tls = if self.tls.is_some() { " by TLS" } else { "" };
         findings.push(Finding::ok("connection", format!("the server answers{tls}")));
         findings.push(Finding::ok(
@@ -124,20 +138,50 @@ impl RedisConfig {
         Ok(())
     }
 
-    /// Looks what this login may do at the first member of a Cluster that answers: rights are checked before slots are.
-    async fn look_at_seeds(&self, group: &Group, findings: &mut Vec<Finding>) {
-        let Topology::Cluster { seeds } = &self.topology else { return };
-        for endpoint in seeds {
+    /// Adds the rights that are missing where not even the server of the app can be reached for want of them; whether any
+    /// is. Any member of a Cluster will do: it checks rights before slots.
+    async fn lacks_rights(&self, at: &[Endpoint], group: &Group, findings: &mut Vec<Finding>) -> bool {
+        // To choose another one is a right, too.
+        let login = self.clone().with_database(0);
+        for endpoint in at {
             let target = Target { endpoint: endpoint.clone(), asking: false };
-            let Ok(link) = Link::open(self, &target).await else { continue };
+            let Ok(link) = Link::open(&login, &target).await else { continue };
             if permissions::look(self, &link, group, findings).await.is_ok() {
-                return;
+                return findings.iter().any(|finding| finding.severity == Severity::Problem);
             }
         }
+        false
+    }
+
+    /// What an error means that came while sentinels or a Cluster were asked for the server.
+    fn finding_of_search(&self, error: &Error) -> Finding {
+        let mut finding = self.finding_of(error);
+        if matches!(self.topology, Topology::Sentinel { .. }) {
+            if finding.subject == "version" {
+                // It has no such command.
+                let fix = "name sentinels, which listen on 26379 unless told otherwise; or the server itself by redis://";
+                return Finding::problem("settings", finding.what, fix);
+            }
+            let user = self.sentinel_username.as_deref().unwrap_or("default");
+            finding.fix = match finding.subject {
+                "login" => {
+                    Some("set sentinel_username and sentinel_password to what the sentinels ask for".into())
+                }
+                "permissions" => {
+                    Some(format!("at each sentinel: `ACL SETUSER {user} +sentinel|get-master-addr-by-name`"))
+                }
+                "settings" => Some("name a master that `SENTINEL MASTERS` lists".into()),
+                _ => finding.fix,
+            };
+        }
+        finding
     }
 
     /// What an error means that hides the rest, and what to do about it.
     fn finding_of(&self, error: &Error) -> Finding {
+        if let Some(why) = missing_grant(error) {
+            return Finding::problem("permissions", one_line(&why), minimal_acl(self));
+        }
         let subject = subject_of(error);
         let mut what = error.to_string();
         if let Some(source) = StdError::source(error) {
@@ -155,9 +199,15 @@ impl RedisConfig {
                 "set username and password to those of a user of the server, or let them be that: `{} on >PASSWORD`",
                 set_user(self)
             ),
-            // The line is part of the error.
-            "permissions" => "run the line that it ends with, as a user who may; a password stays as it is".into(),
             "version" => "run Redis 7.0 or later, or Valkey 7.2 or later".into(),
+            "settings" if what.contains("redis+sentinel://") => {
+                "begin the URL with `redis+sentinel://`, and name the master behind the hosts: `SENTINEL MASTERS` \
+                 lists it"
+                    .into()
+            }
+            "settings" if what.contains("no database") => {
+                "set database to one that it has: `CONFIG GET databases` tells how many".into()
+            }
             "settings" if what.contains("redis+cluster://") => self.other_scheme("redis+cluster", "rediss+cluster"),
             "settings" if what.contains("redis://") => self.other_scheme("redis", "rediss"),
             "settings" => "change the setting that it names".into(),

@@ -170,8 +170,11 @@ fn response_timeout(liveness: Duration) -> Duration {
 
 /// Whether the server is a member of a Cluster where the settings say so, by the reply of `INFO server`.
 pub(crate) fn check_mode(config: &RedisConfig, server: &str) -> Result<(), Error> {
-    let is_cluster = info_field(server, "redis_mode") == Some("cluster");
-    let problem = match (&config.topology, is_cluster) {
+    let mode = info_field(server, "redis_mode");
+    let problem = match (&config.topology, mode == Some("cluster")) {
+        _ if mode == Some("sentinel") => {
+            "this is a sentinel, which holds no keys; use redis+sentinel:// with the name of its master"
+        }
         (Topology::Cluster { .. }, false) => {
             "the settings name a Redis Cluster, but cluster mode is off in this server; use redis:// for it"
         }

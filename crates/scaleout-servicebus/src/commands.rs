@@ -83,7 +83,8 @@ pub(crate) fn update_subscription(
     change: &str,
 ) -> String {
     format!(
-        "az servicebus topic subscription update -n {name} --topic-name {topic} --namespace-name {} -g <group> {change}",
+        "az servicebus topic subscription update -n {name} --topic-name {topic} --namespace-name {} -g <group> \
+         {change}",
         namespace(config),
     )
 }

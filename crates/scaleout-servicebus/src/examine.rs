@@ -24,10 +24,10 @@ impl ServiceBusConfig {
     /// Looks at the store as a node of this app would find it: whether it answers, what it is, what this login may do,
     /// and what is there already.
     ///
-    /// Nothing is changed, and no message is sent or received. The findings come in the order in which they were made; after
-    /// a [problem](scaleout_core::Severity::Problem) that hides the rest, such as a wrong key, no more follow. Topics are
-    /// looked at by HTTPS where the login has the right Manage, and else by the links that can be attached to them, which
-    /// do not tell how a topic is set up.
+    /// Nothing is changed, and no message is sent or received. The findings come in the order in which they were made;
+    /// after a [problem](scaleout_core::Severity::Problem) that hides the rest, such as a wrong key, no more follow.
+    /// Topics are looked at by HTTPS where the login has the right Manage, and else by links that are attached to them,
+    /// which do not tell how a topic is set up.
     ///
     /// # Cancel safety
     /// Nothing is left behind when the future is dropped.
@@ -69,7 +69,8 @@ impl ServiceBusConfig {
     ///
     /// # Errors
     /// The first thing that could not be removed; what was removed before stays removed.
-    /// [`Config`](scaleout_core::ErrorKind::Config) with `create_entities = false`: what is there belongs to whoever made it.
+    /// [`Config`](scaleout_core::ErrorKind::Config) with `create_entities = false`: what is there is
+    /// somebody else's.
     ///
     /// # Cancel safety
     /// When the future is dropped, some of it may be removed.
@@ -144,8 +145,8 @@ impl Examination {
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("nobody answered within {:?}", self.config.connect_timeout),
         };
-        let fix = "set host to the host name that the portal shows (<namespace>.servicebus.windows.net), and look at the DNS \
-                   of this machine";
+        let fix = "set host to the host name that the portal shows (<namespace>.servicebus.windows.net), and look at the \
+                   DNS of this machine";
         self.problem("connection", format!("the name {host} is not found: {failure}"), fix);
         Err(Hidden)
     }
@@ -162,7 +163,7 @@ impl Examination {
         self.findings.push(Finding::problem(subject, what, fix));
     }
 
-    /// A problem of which nothing is known but a failure; `otherwise` mends it where the failure does not say what does.
+    /// A problem of which only a failure is known; `otherwise` mends it where the failure does not say what does.
     fn failed(&mut self, subject: &'static str, doing: &str, failure: Failure, otherwise: &str) {
         let (what, fix) = failure.told(doing, &self.config);
         self.problem(subject, what, fix.unwrap_or_else(|| otherwise.to_owned()));
@@ -173,3 +174,6 @@ impl Examination {
         self.findings.iter().all(|finding| finding.subject != subject || finding.severity == Severity::Ok)
     }
 }
+
+#[cfg(test)]
+mod tests;

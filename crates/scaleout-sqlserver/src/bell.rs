@@ -10,11 +10,12 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    config::Notifications,
-    error::Failure,
-    install,
+    config::{Notifications, SqlServerConfig},
+    error::{Failure, Trouble},
     link::{Call, Link, Values},
+    look::{self, HOW_TO_INSTALL},
     node::Node,
+    sql::identifier,
     store::Positions,
 };
 
@@ -93,7 +94,7 @@ pub(crate) async fn arm(node: &Node, link: &mut Link) -> Result<Armed, Error> {
     match armed.await {
         Ok((true, positions)) => Ok(Armed::At(positions)),
         Ok((false, _)) => {
-            lost(node, missing(node, install::Doorbell::Off));
+            lost(node, missing(&node.config, look::Doorbell::Off).into_error());
             Ok(Armed::Not)
         }
         // The streams can be read all the same.
@@ -181,9 +182,9 @@ async fn connect(node: &Node) -> Result<Link, Error> {
     }
     let prepared = node.prepare(&mut link).await?;
     match (prepared.doorbell, prepared.trouble) {
-        (install::Doorbell::Installed, _) => Ok(link),
+        (look::Doorbell::Installed, _) => Ok(link),
         (_, Some(error)) => Err(error),
-        (other, None) => Err(missing(node, other)),
+        (other, None) => Err(missing(&node.config, other).into_error()),
     }
 }
 
@@ -216,7 +217,7 @@ async fn register(node: &Node, link: &mut Link) -> Result<(), Error> {
     match ready.map_err(|failure| node.failed(link, failure, REGISTERING))? {
         1 => Ok(()),
         // Messages to ourselves are not delivered.
-        _ => Err(missing(node, install::Doorbell::Off)),
+        _ => Err(missing(&node.config, look::Doorbell::Off).into_error()),
     }
 }
 
@@ -250,7 +251,7 @@ async fn release(node: &Node) -> Result<(), Error> {
         let mut link = node.pool.lease().await?;
         let call = Call::new(&node.names.unregister).with("@listener", node.listener);
         match link.call(call).await {
-            Err(failure) if !install::is_missing(&failure) => Err(node.failed(&link, failure, RELEASING)),
+            Err(failure) if !look::is_missing(&failure) => Err(node.failed(&link, failure, RELEASING)),
             _ => Ok(()),
         }
     };
@@ -260,28 +261,24 @@ async fn release(node: &Node) -> Result<(), Error> {
 }
 
 /// Why there is no doorbell, and what to do about it.
-fn missing(node: &Node, why: install::Doorbell) -> Error {
-    let schema = &node.config.schema;
-    let (kind, problem) = match why {
-        install::Doorbell::NoBroker => (
+pub(crate) fn missing(config: &SqlServerConfig, why: look::Doorbell) -> Trouble {
+    match why {
+        look::Doorbell::NoBroker => Trouble::new(
             ErrorKind::Unsupported,
-            "this edition of SQL Server has no Service Broker (Azure SQL Database): nothing is wrong"
-                .to_owned(),
+            "this edition of SQL Server has no Service Broker (Azure SQL Database): nothing is wrong",
         ),
-        install::Doorbell::Off => (
+        look::Doorbell::Off => Trouble::new(
             ErrorKind::Config,
-            "Service Broker is off in this database, or does not deliver: a DBA turns it on by \
-             ALTER DATABASE CURRENT SET ENABLE_BROKER WITH NO_WAIT"
-                .to_owned(),
-        ),
-        install::Doorbell::NotInstalled | install::Doorbell::Installed => (
+            "Service Broker is off in this database, or does not deliver; a DBA turns it on, while nobody else is \
+             connected",
+        )
+        .mended_by(format!("ALTER DATABASE {} SET ENABLE_BROKER WITH NO_WAIT", identifier(&config.database))),
+        look::Doorbell::NotInstalled | look::Doorbell::Installed => Trouble::new(
             ErrorKind::Config,
-            format!(
-                "the doorbell is not installed in schema {schema}: install mode create does that, or the script of the settings"
-            ),
-        ),
-    };
-    Error::new(kind, problem)
+            format!("the doorbell is not installed in schema {}", config.schema),
+        )
+        .mended_by(HOW_TO_INSTALL),
+    }
 }
 
 fn works(node: &Node) {

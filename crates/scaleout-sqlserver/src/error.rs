@@ -6,12 +6,14 @@
 mod class;
 mod wording;
 
-use std::{io, time::Duration};
+use std::{error::Error as StdError, io, time::Duration};
 
 use scaleout_core::{Error, ErrorKind};
 use tiberius::error::Error as ClientError;
 
-use self::class::Class;
+pub(crate) use self::class::{
+    LET_A_DBA_INSTALL, Trouble, grant, grant_to_run, is_of_login, login_of, user_of,
+};
 use crate::config::SqlServerConfig;
 
 /// What fails on a connection.
@@ -45,22 +47,52 @@ impl Failure {
     ///
     /// `doing` says what was being done, in lower case and without secrets.
     pub(crate) fn into_error(self, doing: &str, config: &SqlServerConfig) -> Error {
-        match self {
-            Self::Client(error) => Class::of(&error, config).into_error(doing).with_source(brief(error)),
-            Self::TimedOut { after } => {
-                Error::new(ErrorKind::Timeout, format!("{doing}: no answer within {after:?}"))
+        let (trouble, source) = self.into_parts(config);
+        let error = trouble.into_error_of(doing);
+        match source {
+            Some(source) => error.with_source(source),
+            None => error,
+        }
+    }
+
+    /// The same for people, with what the source says.
+    pub(crate) fn into_trouble(self, config: &SqlServerConfig) -> Trouble {
+        let said = match &self {
+            Self::Client(ClientError::Server(answer)) => {
+                Some(format!("{} ({})", answer.message(), answer.code()))
             }
-            Self::Connect(error) => Class::of_io(error.kind()).into_error(doing).with_source(error),
+            _ => None,
+        };
+        let (mut trouble, source) = self.into_parts(config);
+        if let Some(said) = said.or_else(|| source.map(|source| source.to_string())) {
+            let said: String = said.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
+            trouble.what = match trouble.what.as_str() {
+                "" => said,
+                what => format!("{what} ({said})"),
+            };
+        }
+        trouble
+    }
+
+    fn into_parts(self, config: &SqlServerConfig) -> (Trouble, Option<Source>) {
+        match self {
+            Self::Client(error) => (Trouble::of(&error, config), Some(brief(error).into())),
+            Self::TimedOut { after } => {
+                (Trouble::new(ErrorKind::Timeout, format!("no answer within {after:?}")), None)
+            }
+            Self::Connect(error) => (Trouble::of_io(error.kind()), Some(error.into())),
             Self::Answer(what) => {
-                Error::new(ErrorKind::Unsupported, format!("{doing}: the answer has another form: {what}"))
+                (Trouble::new(ErrorKind::Unsupported, format!("the answer has another form: {what}")), None)
             }
             Self::Token(error) => {
-                Error::new(error.kind(), format!("{doing}: the token provider has no token"))
-                    .with_source(error)
+                (Trouble::new(error.kind(), "the token provider has no token"), Some(error.into()))
             }
         }
     }
 }
+
+/// What an error is caused by.
+type Source = Box<dyn StdError + Send + Sync>;
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {

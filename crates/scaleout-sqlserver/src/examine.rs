@@ -1,8 +1,27 @@
-//! What is wrong with a store, and what an app left there.
+//! What is wrong with a store.
 
-use scaleout_core::{Error, Finding, Remnant};
+mod findings;
+#[cfg(test)]
+mod tests;
 
-use crate::SqlServerConfig;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use scaleout_core::Finding;
+
+pub(crate) use self::findings::size;
+use self::findings::{Base, Clock, Server};
+use crate::{
+    bell,
+    config::{Install, Notifications, SqlServerConfig},
+    error::{Failure, LET_A_DBA_INSTALL, Trouble, grant, grant_to_run},
+    health,
+    install::outdated,
+    link::{Link, Values},
+    look::{Doorbell, Look, Missing, Permission, absent, denied},
+    names::{Names, objects},
+    sql::{SCHEMA_VERSION, identifier},
+    store::Layout,
+};
 
 impl SqlServerConfig {
     /// Looks at the store as a node of this app would find it: whether it answers, what it is, what this login may do,
@@ -14,27 +33,351 @@ impl SqlServerConfig {
     /// # Cancel safety
     /// Nothing is left behind when the future is dropped.
     pub async fn examine(&self) -> Vec<Finding> {
-        Vec::new()
+        if let Err(error) = self.check() {
+            return vec![Finding::problem("settings", error.to_string(), "change these settings")];
+        }
+        let mut findings = Vec::new();
+        match Box::pin(Link::connect(self)).await {
+            Ok(mut link) => {
+                findings.push(findings::connected(self));
+                let mut examination = Examination {
+                    look: Look::new(&mut link, self),
+                    findings: &mut findings,
+                    user: String::new(),
+                };
+                // What ended it is among the findings.
+                let _ = Box::pin(examination.run()).await;
+            }
+            Err(failure) => findings.push(findings::not_connected(failure, self)),
+        }
+        findings
+    }
+}
+
+/// An examination under way.
+struct Examination<'a> {
+    look: Look<'a>,
+    findings: &'a mut Vec<Finding>,
+    /// Who the login is in the database, quoted.
+    user: String,
+}
+
+/// A problem was found that hides the rest.
+struct Hidden;
+
+type Step<T = ()> = Result<T, Hidden>;
+
+/// What there is of the app.
+enum Found {
+    /// The objects of this app; what is missing of them is told elsewhere.
+    Ours(Layout),
+    /// Nothing of it.
+    Nothing,
+    /// What is there is another app's, or nobody knows whose.
+    Others,
+}
+
+impl Examination<'_> {
+    async fn run(&mut self) -> Step {
+        let server = self.server().await?;
+        self.base(&server).await?;
+        let permissions = self.look.permissions().await;
+        let permissions = self.told("permissions", permissions)?;
+        let found = self.layout(&permissions).await?;
+        if matches!(found, Found::Others) {
+            return Ok(());
+        }
+        let doorbell = self.look.doorbell().await;
+        let doorbell = self.told("broker", doorbell)?;
+        self.permissions(&permissions, &found, doorbell).await?;
+        self.broker(&found, doorbell).await
     }
 
-    /// What this app has in the store, whether its nodes run or not; nothing is changed.
-    ///
-    /// # Errors
-    /// The store cannot be asked.
-    pub async fn remnants(&self) -> Result<Vec<Remnant>, Error> {
-        Ok(Vec::new())
+    async fn server(&mut self) -> Step<Server> {
+        let rows = self.look.ask(self.look.target.server()).await;
+        let server = rows.and_then(|rows| {
+            let mut values = Values::first(vec![rows], "the server")?;
+            Ok(Server {
+                version: values.text_if_any()?.unwrap_or_default(),
+                edition: values.integer()?.unwrap_or_default(),
+                edition_name: values.text_if_any()?.unwrap_or_default(),
+                user: values.text_if_any()?.unwrap_or_default(),
+            })
+        });
+        let server = self.told("version", server)?;
+        self.user = identifier(&server.user);
+        self.findings.push(findings::logged_in(self.look.config, &server.user));
+        let (finding, is_hidden) = server.finding();
+        self.findings.push(finding);
+        if is_hidden { Err(Hidden) } else { Ok(server) }
     }
 
-    /// Removes what [`remnants`](Self::remnants) lists, all messages included, and returns what was removed.
-    ///
-    /// Nodes of the app that still run make it anew, and tell their subscriptions of a gap.
-    ///
-    /// # Errors
-    /// The first thing that could not be removed; what was removed before stays removed.
-    ///
-    /// # Cancel safety
-    /// When the future is dropped, some of it may be removed.
-    pub async fn remove_remnants(&self) -> Result<Vec<Remnant>, Error> {
-        Ok(Vec::new())
+    async fn base(&mut self, server: &Server) -> Step {
+        let before = now();
+        let rows = self.look.ask(self.look.target.database()).await;
+        let after = now();
+        let base = rows.and_then(|rows| {
+            let mut values = Values::first(vec![rows], "the database")?;
+            let base = Base {
+                compatibility: values.integer()?.unwrap_or_default(),
+                has_row_versions: values.integer()? == Some(1),
+                delayed_durability: values.integer()?.unwrap_or_default(),
+            };
+            Ok((base, Clock { before, theirs: values.number()?, after }))
+        });
+        let (base, clock) = self.told("version", base)?;
+        self.findings.push(clock.finding());
+        self.findings.extend(base.findings(self.look.config, server));
+        Ok(())
     }
+
+    /// Whose the schema is, and whether it fits.
+    async fn layout(&mut self, permissions: &[Permission]) -> Step<Found> {
+        let config = self.look.config;
+        let layout = match self.look.layout().await {
+            Ok(None) => self.look.probe().await,
+            found => found,
+        };
+        let layout = match layout {
+            Ok(layout) => layout,
+            // Invalid column name.
+            Err(failure) if failure.number() == Some(207) => {
+                let what = format!("schema {} has a table layout that is none of scaleout's", config.schema);
+                self.findings.push(Finding::problem("layout", what, ANOTHER_SCHEMA));
+                return Ok(Found::Others);
+            }
+            Err(failure) => {
+                let subject = if is_denied(&failure) { "permissions" } else { "layout" };
+                self.trouble(subject, failure)?;
+                return Ok(Found::Others);
+            }
+        };
+        if let Some(layout) = layout {
+            return Ok(match layout.trouble(config) {
+                Some(trouble) => {
+                    self.problem("layout", trouble);
+                    Found::Others
+                }
+                None => Found::Ours(layout),
+            });
+        }
+        let contents = self.look.contents().await;
+        let contents = self.told("layout", contents)?;
+        let ours = objects(config.table_count.get());
+        let taken: Vec<String> = contents
+            .iter()
+            .filter(|content| ours.iter().any(|(_, name)| *name == content.name))
+            .map(|content| content.name.clone())
+            .collect();
+        let schema = &config.schema;
+        if !taken.is_empty() {
+            let what = format!(
+                "schema {schema} has {}, which this app's nodes would make, and no layout that says whose they are",
+                taken.join(", ")
+            );
+            self.findings.push(Finding::problem("layout", what, ANOTHER_SCHEMA));
+            return Ok(Found::Others);
+        }
+        if config.install == Install::Create {
+            let what = format!("schema {schema} is not installed yet: the first node does it");
+            self.findings.push(Finding::ok("layout", what));
+            return Ok(Found::Nothing);
+        }
+        self.findings.extend(outdated(schema, None).map(|trouble| findings::problem("layout", trouble)));
+        let may_execute = permissions.iter().find(|permission| permission.is("EXECUTE"));
+        if may_execute.is_some_and(|permission| permission.is_granted == Some(false)) {
+            let what = format!("{} may not execute what is in schema {schema}", self.user);
+            let fix = grant_to_run(schema, &self.user);
+            self.findings.push(Finding::problem("permissions", what, fix));
+        }
+        Ok(Found::Others)
+    }
+
+    /// What a node of these settings may not do, and what it would then miss.
+    async fn permissions(&mut self, permissions: &[Permission], found: &Found, doorbell: Doorbell) -> Step {
+        let (config, before) = (self.look.config, self.findings.len());
+        let schema = &config.schema;
+        let mut installs = config.install == Install::Create;
+        if let Found::Ours(layout) = found {
+            let version = layout.schema_version;
+            let missing = self.look.missing().await;
+            let missing: Vec<Missing> = self.told("layout", missing)?;
+            let is_old = version < SCHEMA_VERSION;
+            let lacks = absent(schema, &missing);
+            match (is_old || lacks.is_some(), installs) {
+                (false, _) => {
+                    let what = format!(
+                        "schema {schema} has the {} message tables of the app {}, version {version}",
+                        layout.table_count, layout.app
+                    );
+                    self.findings.push(Finding::ok("layout", what));
+                    installs = false;
+                }
+                (true, true) if is_old => {
+                    let what = format!("schema {schema} has version {version}: the next node upgrades it");
+                    self.findings.push(Finding::ok("layout", what));
+                }
+                (true, true) => {
+                    let what = lacks.map(|trouble| trouble.what).unwrap_or_default();
+                    let fix = "start a node, which makes it anew";
+                    self.findings.push(Finding::warning("layout", what, fix));
+                }
+                (true, false) => {
+                    for trouble in outdated(schema, Some(version)).into_iter().chain(lacks) {
+                        self.problem("layout", trouble);
+                    }
+                }
+            }
+            if let Some(trouble) = denied(schema, &missing) {
+                self.problem("permissions", trouble);
+            }
+        }
+        let has_schema = permissions.iter().any(|held| held.is_of_schema && held.is_granted.is_some());
+        if installs {
+            for held in permissions.iter().filter(|held| held.is_needed_to_install(has_schema)) {
+                self.lacks(held, Finding::problem, "it cannot install");
+            }
+        }
+        let rings = config.install == Install::Create && config.notifications == Notifications::Auto;
+        if rings && doorbell == Doorbell::NotInstalled {
+            let needs = |held: &&Permission| match installs {
+                true => ["CREATE QUEUE", "CREATE SERVICE"].contains(&held.name.as_str()),
+                false => held.is_needed_for_doorbell(),
+            };
+            for held in permissions.iter().filter(needs) {
+                self.lacks(held, Finding::warning, "it cannot install the doorbell, and nodes poll");
+            }
+        }
+        if rings && doorbell == Doorbell::Off && config.enable_broker {
+            for held in permissions.iter().filter(|held| !held.is_of_schema && held.name == "ALTER") {
+                self.lacks(held, Finding::warning, "it cannot turn Service Broker on, and nodes poll");
+            }
+        }
+        if self.findings[before..].iter().all(|finding| finding.subject != "permissions") {
+            let what = format!("{} may do all that a node needs", self.user);
+            self.findings.push(Finding::ok("permissions", what));
+        }
+        Ok(())
+    }
+
+    /// Tells that a permission is missing, if it is.
+    fn lacks(&mut self, held: &Permission, finding: fn(&'static str, String, String) -> Finding, so: &str) {
+        if held.is_granted == Some(true) {
+            return;
+        }
+        let Permission { is_of_schema, name, .. } = held;
+        let schema = format!("SCHEMA::{}", identifier(&self.look.config.schema));
+        let (place, on) = match is_of_schema {
+            true => (format!("on schema {}", self.look.config.schema), Some(schema)),
+            false if name == "ALTER" => {
+                let database = identifier(&self.look.config.database);
+                ("on the database".to_owned(), Some(format!("DATABASE::{database}")))
+            }
+            false => (format!("in the database {}", identifier(&self.look.config.database)), None),
+        };
+        let what = format!("{} lacks {name} {place}: {so}", self.user);
+        let fix = format!("{}; or {LET_A_DBA_INSTALL}", grant(name, on.as_deref(), &self.user));
+        self.findings.push(finding("permissions", what, fix));
+    }
+
+    /// Whether publishers can wake nodes.
+    async fn broker(&mut self, found: &Found, doorbell: Doorbell) -> Step {
+        let config = self.look.config;
+        let finding = match doorbell {
+            _ if config.notifications == Notifications::PollOnly => {
+                Finding::ok("broker", "the settings say that nodes poll")
+            }
+            Doorbell::NoBroker => Finding::ok("broker", bell::missing(config, doorbell).what),
+            Doorbell::NotInstalled if config.install == Install::Create => {
+                Finding::ok("broker", "Service Broker is on, and a node installs the doorbell")
+            }
+            Doorbell::Off if config.enable_broker => {
+                let Trouble { fix, .. } = bell::missing(config, doorbell);
+                let what = "Service Broker is off in this database, and a node turns it on if nobody else is connected";
+                Finding::warning("broker", what, fix)
+            }
+            Doorbell::Off | Doorbell::NotInstalled => {
+                findings::warning("broker", bell::missing(config, doorbell))
+            }
+            Doorbell::Installed => {
+                if matches!(found, Found::Nothing) {
+                    // Procedures of those names, which are told of elsewhere.
+                    return Ok(());
+                }
+                let procedure = Names::new(&config.schema, config.table_count).doorbell_health;
+                match health::ask(self.look.link, &procedure).await {
+                    Ok(health) => findings::of_broker(&health, config),
+                    Err(failure) => {
+                        let subject = if is_denied(&failure) { "permissions" } else { "broker" };
+                        let is_clean = self.look.link.is_clean();
+                        let trouble = failure.into_trouble(config);
+                        self.findings.push(findings::warning(subject, trouble));
+                        return if is_clean { Ok(()) } else { Err(Hidden) };
+                    }
+                }
+            }
+        };
+        self.findings.push(finding);
+        Ok(())
+    }
+
+    /// What was answered; what failed is a problem that hides the rest.
+    fn told<T>(&mut self, subject: &'static str, answer: Result<T, Failure>) -> Step<T> {
+        answer.map_err(|failure| {
+            let _ = self.trouble(subject, failure);
+            Hidden
+        })
+    }
+
+    /// What failed; the rest is hidden where the connection is gone with it.
+    fn trouble(&mut self, subject: &'static str, failure: Failure) -> Step {
+        let is_clean = self.look.link.is_clean();
+        let subject = if is_clean { subject } else { "connection" };
+        let trouble = failure.into_trouble(self.look.config);
+        self.problem(subject, trouble);
+        if is_clean { Ok(()) } else { Err(Hidden) }
+    }
+
+    fn problem(&mut self, subject: &'static str, trouble: Trouble) {
+        self.findings.push(findings::problem(subject, trouble));
+    }
+}
+
+impl Permission {
+    /// Whether it is this one on the schema.
+    fn is(&self, name: &str) -> bool {
+        self.is_of_schema && self.name == name
+    }
+
+    /// Of the permissions that are asked for, those without which a node cannot make or upgrade the objects.
+    fn is_needed_to_install(&self, has_schema: bool) -> bool {
+        match self.is_of_schema {
+            true => has_schema,
+            false => match self.name.as_str() {
+                "CREATE SCHEMA" => !has_schema,
+                "CREATE TABLE" | "CREATE PROCEDURE" | "CREATE FUNCTION" => true,
+                _ => false,
+            },
+        }
+    }
+
+    /// The same for the doorbell, where the other objects are there.
+    fn is_needed_for_doorbell(&self) -> bool {
+        match self.is_of_schema {
+            true => self.name == "ALTER",
+            false => ["CREATE PROCEDURE", "CREATE QUEUE", "CREATE SERVICE"].contains(&self.name.as_str()),
+        }
+    }
+}
+
+const ANOTHER_SCHEMA: &str = "set schema to another one";
+
+/// Whether a permission is missing.
+fn is_denied(failure: &Failure) -> bool {
+    matches!(failure.number(), Some(229 | 230 | 262 | 300 | 15_151))
+}
+
+/// This machine's clock.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -71,7 +71,7 @@ pub(crate) async fn health(node: &Node) -> Result<SqlServerHealth, Error> {
     })
 }
 
-async fn ask(link: &mut Link, procedure: &str) -> Result<ServiceBrokerHealth, Failure> {
+pub(crate) async fn ask(link: &mut Link, procedure: &str) -> Result<ServiceBrokerHealth, Failure> {
     let mut values = Values::first(link.call(Call::new(procedure)).await?, "doorbell_health")?;
     Ok(ServiceBrokerHealth {
         is_enabled: values.number()? == 1,

@@ -6,15 +6,14 @@
 use std::time::{Duration, Instant};
 
 use scaleout_core::{Error, ErrorKind};
-use tiberius::{Row, error::Error as ClientError};
 
 use crate::{
     config::{Install, Notifications, SqlServerConfig},
-    error::Failure,
-    link::{Link, Values},
-    names::Names,
+    error::{Failure, Trouble},
+    link::Link,
+    look::{Broker, Doorbell, HOW_TO_INSTALL, Look, Missing, absent, denied},
     sql::{SCHEMA_VERSION, Target, identifier},
-    store::{Layout, Positions},
+    store::Layout,
 };
 
 /// What was found, or made.
@@ -23,19 +22,6 @@ pub(crate) struct Prepared {
     pub(crate) doorbell: Doorbell,
     /// Why there is no doorbell, where this node should have made one.
     pub(crate) trouble: Option<Error>,
-}
-
-/// Whether publishers can wake nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Doorbell {
-    /// They can.
-    Installed,
-    /// Its objects are not there.
-    NotInstalled,
-    /// The edition has no Service Broker.
-    NoBroker,
-    /// Service Broker is off in the database.
-    Off,
 }
 
 /// How long a node waits in line to install, before it looks whether that has been done. Longer, and of many nodes that
@@ -51,10 +37,8 @@ const INSTALLING_ELSEWHERE: u32 = 50020;
 /// How long a step of an installation may take: it waits for calls of nodes that are running.
 const STEP: Duration = Duration::from_secs(60);
 
-/// `SERVERPROPERTY('EngineEdition')` of Azure SQL Database.
-const AZURE_SQL_DATABASE: i64 = 5;
-
 const INSTALLING: &str = "installing the backplane's objects";
+const REMOVING: &str = "removing the backplane's objects";
 const LOOKING: &str = "looking for the backplane's objects";
 
 /// Does what [`SqlServerConfig::install`] says, so that the objects can be used.
@@ -64,7 +48,7 @@ const LOOKING: &str = "looking for the backplane's objects";
 /// tables, of a version that does not fit, or not there; [`Unauthorized`](ErrorKind::Unauthorized) for want of a
 /// grant. It says what to do. Others are of the connection.
 pub(crate) async fn prepare(link: &mut Link, config: &SqlServerConfig) -> Result<Prepared, Error> {
-    let mut installer = Installer { link, config, target: config.into(), trouble: None };
+    let mut installer = Installer::new(link, config, INSTALLING);
     let doorbell = match config.install {
         Install::Create => installer.create().await,
         Install::Verify => installer.verify().await,
@@ -73,47 +57,31 @@ pub(crate) async fn prepare(link: &mut Link, config: &SqlServerConfig) -> Result
     Ok(Prepared { doorbell, trouble: installer.trouble })
 }
 
-/// Whether it says that an object is not there any more, so that it helps to [`prepare`] again.
-pub(crate) fn is_missing(failure: &Failure) -> bool {
-    match failure.number() {
-        // Invalid object name; no such function; could not find stored procedure.
-        Some(208 | 4121 | 2812) => true,
-        Some(BABELFISH) => {
-            matches!(failure, Failure::Client(ClientError::Server(error)) if error.message().contains("does not exist"))
-        }
-        _ => false,
-    }
+/// Drops what the app has in the schema, in one transaction; `false` where the schema is not this app's, as far as the
+/// login sees.
+///
+/// `table_count` is that of the layout: that of the settings may be another one.
+pub(crate) async fn remove(
+    link: &mut Link,
+    config: &SqlServerConfig,
+    table_count: u16,
+) -> Result<bool, Error> {
+    let mut installer = Installer::new(link, config, REMOVING);
+    installer.look.target.table_count = table_count;
+    installer.uninstall().await
 }
 
-/// Babelfish's number for whatever it has no better one for.
-const BABELFISH: u32 = 33_557_097;
-
 struct Installer<'a> {
-    link: &'a mut Link,
-    config: &'a SqlServerConfig,
-    target: Target,
+    look: Look<'a>,
+    doing: &'static str,
     trouble: Option<Error>,
 }
 
-/// An object that a node cannot use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Missing {
-    name: String,
-    /// It is not permitted.
-    is_there: bool,
-    /// As whom the node is in the database.
-    user: String,
-}
+impl<'a> Installer<'a> {
+    fn new(link: &'a mut Link, config: &'a SqlServerConfig, doing: &'static str) -> Self {
+        Self { look: Look::new(link, config), doing, trouble: None }
+    }
 
-/// What there is of Service Broker.
-#[derive(Debug, Clone, Copy)]
-struct Broker {
-    is_enabled: bool,
-    exists: bool,
-    is_installed: bool,
-}
-
-impl Installer<'_> {
     async fn create(&mut self) -> Result<Doorbell, Error> {
         let mut missing = self.lacking().await?;
         if missing.as_ref().is_none_or(|missing| missing.iter().any(|object| !object.is_there)) {
@@ -140,15 +108,8 @@ impl Installer<'_> {
 
     /// The version of the objects; `None` where they are not there, or not complete.
     async fn version(&mut self) -> Result<Option<u64>, Error> {
-        let Names { positions, .. } = Names::new(&self.config.schema, self.config.table_count);
-        let layout = match Positions::of(self.link, &positions).await {
-            Ok(positions) => positions.layout,
-            Err(failure) if is_missing(&failure) => None,
-            // Those of another version may answer otherwise.
-            Err(Failure::Answer(_)) => self.probe().await?,
-            Err(failure) => return Err(self.failed(failure, "looking where the streams stand")),
-        };
-        layout.map(|layout| layout.check(self.config).map(|()| layout.schema_version)).transpose()
+        let layout = self.look.layout().await.map_err(|failure| self.failed(failure, LOOKING))?;
+        layout.map(|layout| layout.check(self.look.config).map(|()| layout.schema_version)).transpose()
     }
 
     /// What is missing of this version or a newer one; `None` where there is an older one, or none.
@@ -164,21 +125,20 @@ impl Installer<'_> {
         Ok(self.lacking().await?.is_some_and(|missing| missing.iter().all(|object| object.is_there)))
     }
 
-    /// The layout row, also of objects of another version.
     async fn probe(&mut self) -> Result<Option<Layout>, Error> {
-        let rows = self.ask(self.target.probe()).await?;
-        let layout = rows.into_iter().next().map(|row| {
-            let mut values = Values::of(row);
-            Ok::<_, Failure>(Layout {
-                schema_version: values.number()?,
-                compatible_from: values.number()?,
-                app: values.text()?,
-                table_count: values.number()?,
-                epoch: 0,
-                is_same_store: true,
-            })
-        });
-        layout.transpose().map_err(|failure| self.failed(failure, LOOKING))
+        self.look.probe().await.map_err(|failure| self.failed(failure, LOOKING))
+    }
+
+    async fn missing(&mut self) -> Result<Vec<Missing>, Error> {
+        self.look.missing().await.map_err(|failure| self.failed(failure, LOOKING))
+    }
+
+    async fn broker(&mut self) -> Result<Broker, Error> {
+        self.look.broker().await.map_err(|failure| self.failed(failure, LOOKING))
+    }
+
+    async fn doorbell(&mut self) -> Result<Doorbell, Error> {
+        self.look.doorbell().await.map_err(|failure| self.failed(failure, LOOKING))
     }
 
     /// Makes everything that polling needs, unless another node has done it meanwhile.
@@ -194,9 +154,9 @@ impl Installer<'_> {
     }
 
     async fn install_locked(&mut self) -> Result<(), Error> {
-        let mut texts = self.target.install();
+        let mut texts = self.look.target.install();
         if let Some(layout) = self.probe().await? {
-            layout.check(self.config)?;
+            layout.check(self.look.config)?;
             // What a newer version has made is not made anew by an older one. Nothing is called that may not be there:
             // that would end the transaction.
             let is_current = layout.schema_version == SCHEMA_VERSION;
@@ -205,11 +165,11 @@ impl Installer<'_> {
                 return Ok(());
             }
             if self.broker().await?.is_installed {
-                texts.extend(self.target.install_doorbell());
+                texts.extend(self.look.target.install_doorbell());
             }
         }
         self.execute(&texts).await?;
-        let Target { schema, app, .. } = &self.target;
+        let Target { schema, app, .. } = &self.look.target;
         tracing::info!(app, schema, version = SCHEMA_VERSION, "installed the backplane's objects");
         Ok(())
     }
@@ -217,15 +177,15 @@ impl Installer<'_> {
     async fn create_doorbell(&mut self) -> Result<Doorbell, Error> {
         let found = self.doorbell().await?;
         let found = match found {
-            Doorbell::Off if self.config.enable_broker => self.enable_broker().await?,
+            Doorbell::Off if self.look.config.enable_broker => self.enable_broker().await?,
             other => other,
         };
-        if found != Doorbell::NotInstalled || self.config.notifications == Notifications::PollOnly {
+        if found != Doorbell::NotInstalled || self.look.config.notifications == Notifications::PollOnly {
             return Ok(found);
         }
         match self.install_doorbell().await {
             Ok(()) => self.doorbell().await,
-            Err(error) if error.is_fatal() && self.link.is_clean() => {
+            Err(error) if error.is_fatal() && self.look.link.is_clean() => {
                 // It is only there for latency: for want of a grant, nodes poll.
                 self.trouble = Some(error);
                 Ok(Doorbell::NotInstalled)
@@ -249,18 +209,18 @@ impl Installer<'_> {
         if self.broker().await?.is_installed {
             return Ok(());
         }
-        let texts = self.target.install_doorbell();
+        let texts = self.look.target.install_doorbell();
         self.execute(&texts).await?;
-        let Target { schema, app, .. } = &self.target;
+        let Target { schema, app, .. } = &self.look.target;
         tracing::info!(app, schema, "installed the doorbell");
         Ok(())
     }
 
     /// Turns Service Broker on, where that is possible without disturbing anyone.
     async fn enable_broker(&mut self) -> Result<Doorbell, Error> {
-        let enabled = self.link.batch_within(STEP, self.target.enable_broker()).await;
+        let enabled = self.look.link.batch_within(STEP, self.look.target.enable_broker()).await;
         let found = match enabled {
-            Err(failure) if !self.link.is_clean() => {
+            Err(failure) if !self.look.link.is_clean() => {
                 return Err(self.failed(failure, "enabling Service Broker"));
             }
             // Another node may have done it.
@@ -268,7 +228,7 @@ impl Installer<'_> {
         };
         if let (Err(failure), Doorbell::Off) = (enabled, found) {
             let error = self.failed(failure, "enabling Service Broker");
-            let database = identifier(&self.config.database);
+            let database = identifier(&self.look.config.database);
             let problem = format!(
                 "{error}; a DBA does it, while nobody else is connected, by ALTER DATABASE {database} SET ENABLE_BROKER"
             );
@@ -277,131 +237,95 @@ impl Installer<'_> {
         Ok(found)
     }
 
-    async fn doorbell(&mut self) -> Result<Doorbell, Error> {
-        let broker = self.broker().await?;
-        Ok(match broker {
-            Broker { exists: false, .. } => Doorbell::NoBroker,
-            Broker { is_enabled: false, .. } => Doorbell::Off,
-            Broker { is_installed: false, .. } => Doorbell::NotInstalled,
-            _ => Doorbell::Installed,
-        })
-    }
-
-    async fn broker(&mut self) -> Result<Broker, Error> {
-        let rows = self.ask(self.target.doorbell_probe()).await?;
-        let Some(row) = rows.into_iter().next() else {
-            return Ok(Broker { is_enabled: false, exists: true, is_installed: false });
-        };
-        let broker = (|| {
-            let mut values = Values::of(row);
-            Ok::<_, Failure>(Broker {
-                is_enabled: values.integer()? == Some(1),
-                exists: values.integer()? != Some(AZURE_SQL_DATABASE),
-                is_installed: values.integer()? == Some(1),
-            })
-        })();
-        broker.map_err(|failure| self.failed(failure, LOOKING))
-    }
-
-    async fn missing(&mut self) -> Result<Vec<Missing>, Error> {
-        let rows = self.ask(self.target.missing()).await?;
-        let objects = rows.into_iter().map(|row| {
-            let mut values = Values::of(row);
-            let (name, is_there) = (values.text()?, values.number()? == 1);
-            Ok::<_, Failure>(Missing { name, is_there, user: values.text_if_any()?.unwrap_or_default() })
-        });
-        objects.collect::<Result<_, _>>().map_err(|failure| self.failed(failure, LOOKING))
-    }
-
     fn refuse(&self, missing: &[Missing]) -> Result<(), Error> {
-        match problem(&self.config.schema, missing) {
-            Some((kind, problem)) => Err(Error::new(kind, problem)),
-            None => Ok(()),
-        }
+        problem(&self.look.config.schema, missing).map_or(Ok(()), Err)
     }
 
     /// An older version is upgraded by nodes that may do that, and works with none.
     fn refuse_version(&self, version: Option<u64>) -> Result<(), Error> {
-        let schema = &self.config.schema;
-        let problem = match version {
-            Some(SCHEMA_VERSION..) => return Ok(()),
-            Some(version) => format!(
-                "schema {schema} has version {version}, and this node needs version {SCHEMA_VERSION}: {HOW_TO_INSTALL}"
-            ),
-            None => format!("schema {schema} is not installed, or not for this login: {HOW_TO_INSTALL}"),
-        };
-        Err(Error::new(ErrorKind::Config, problem))
+        match outdated(&self.look.config.schema, version) {
+            Some(trouble) => Err(trouble.into_error()),
+            None => Ok(()),
+        }
+    }
+
+    /// Drops what the app has in the schema, if it is still that of this app; whether it is.
+    async fn uninstall(&mut self) -> Result<bool, Error> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.begins(deadline).await? {}
+        let outcome = self.uninstall_locked().await;
+        let is_ours = *outcome.as_ref().unwrap_or(&false);
+        self.end(outcome.map(drop)).await?;
+        Ok(is_ours)
+    }
+
+    async fn uninstall_locked(&mut self) -> Result<bool, Error> {
+        let layout = self.probe().await?;
+        if !layout.is_some_and(|layout| layout.is_of(self.look.config)) {
+            return Ok(false);
+        }
+        let texts = self.look.target.uninstall();
+        self.execute(&texts).await?;
+        Ok(true)
     }
 
     /// Begins the transaction; `false`: another node is installing, and it may be looked whether that is done.
     async fn begins(&mut self, deadline: Instant) -> Result<bool, Error> {
-        let text = self.target.begin(LOCK_WAIT);
-        match self.link.batch_within(LOCK_WAIT + self.config.command_timeout, &text).await {
+        let text = self.look.target.begin(LOCK_WAIT);
+        match self.look.link.batch_within(LOCK_WAIT + self.look.config.command_timeout, &text).await {
             Ok(_) => Ok(true),
             Err(failure) if failure.number() == Some(INSTALLING_ELSEWHERE) && Instant::now() < deadline => {
                 Ok(false)
             }
-            Err(failure) => Err(self.failed(failure, INSTALLING)),
+            Err(failure) => Err(self.failed(failure, self.doing)),
         }
     }
 
     /// Ends the transaction: for good if it went well.
     async fn end(&mut self, outcome: Result<(), Error>) -> Result<(), Error> {
         let committed = match outcome {
-            Ok(()) => self.execute(&[self.target.commit().to_owned()]).await,
+            Ok(()) => self.execute(&[self.look.target.commit().to_owned()]).await,
             Err(error) => Err(error),
         };
         if committed.is_err()
-            && self.link.is_clean()
-            && self.link.batch(self.target.rollback()).await.is_err()
+            && self.look.link.is_clean()
+            && self.look.link.batch(self.look.target.rollback()).await.is_err()
         {
-            self.link.spoil();
+            self.look.link.spoil();
         }
         committed
     }
 
     async fn execute(&mut self, texts: &[String]) -> Result<(), Error> {
         for text in texts {
-            let done = self.link.batch_within(STEP, text).await;
-            done.map_err(|failure| self.failed(failure, INSTALLING))?;
+            let done = self.look.link.batch_within(STEP, text).await;
+            done.map_err(|failure| self.failed(failure, self.doing))?;
         }
         Ok(())
     }
 
-    /// The rows that a batch yields.
-    async fn ask(&mut self, text: String) -> Result<Vec<Row>, Error> {
-        let results = self.link.batch(&text).await;
-        let results = results.map_err(|failure| self.failed(failure, LOOKING))?;
-        Ok(results.into_iter().flatten().collect())
-    }
-
     fn failed(&self, failure: Failure, doing: &str) -> Error {
-        failure.into_error(doing, self.config)
+        failure.into_error(doing, self.look.config)
     }
 }
 
-const HOW_TO_INSTALL: &str =
-    "run SqlServerConfig::script().install() in the database, or let a node do it by install=create";
+/// What is wrong with objects of this version for a node that installs none.
+pub(crate) fn outdated(schema: &str, version: Option<u64>) -> Option<Trouble> {
+    let what = match version {
+        Some(SCHEMA_VERSION..) => return None,
+        Some(version) => {
+            format!("schema {schema} has version {version}, and this node needs version {SCHEMA_VERSION}")
+        }
+        None => format!("schema {schema} is not installed, or not for this login"),
+    };
+    Some(Trouble::new(ErrorKind::Config, what).mended_by(HOW_TO_INSTALL))
+}
 
 /// All that `missing` says, and what to do about it.
-fn problem(schema: &str, missing: &[Missing]) -> Option<(ErrorKind, String)> {
-    let named = |is_there: bool| {
-        let objects = missing.iter().filter(|object| object.is_there == is_there);
-        objects.map(|object| object.name.as_str()).collect::<Vec<_>>().join(", ")
-    };
-    let (gone, denied) = (named(false), named(true));
-    let mut problems = Vec::new();
-    if !gone.is_empty() {
-        problems.push(format!("schema {schema} lacks (or this login does not see) {gone}: {HOW_TO_INSTALL}"));
-    }
-    if let Some(object) = missing.iter().find(|object| object.is_there) {
-        let (schema, user) = (identifier(schema), identifier(&object.user));
-        problems.push(format!(
-            "this login may not execute {denied}: GRANT EXECUTE ON SCHEMA::{schema} TO {user}"
-        ));
-    }
-    let kind = if gone.is_empty() { ErrorKind::Unauthorized } else { ErrorKind::Config };
-    (!problems.is_empty()).then(|| (kind, problems.join("; ")))
+fn problem(schema: &str, missing: &[Missing]) -> Option<Error> {
+    let troubles: Vec<Trouble> = absent(schema, missing).into_iter().chain(denied(schema, missing)).collect();
+    let told: Vec<String> = troubles.iter().map(Trouble::in_one_line).collect();
+    Some(Error::new(troubles.first()?.kind, told.join("; ")))
 }
 
 #[cfg(test)]
@@ -412,11 +336,14 @@ mod tests {
         Missing { name: name.into(), is_there, user: "it's ]me".into() }
     }
 
+    fn told(missing: &[Missing]) -> Option<(ErrorKind, String)> {
+        problem("chat", missing).map(|error| (error.kind(), error.to_string()))
+    }
+
     #[test]
     fn everything_that_is_missing_is_in_one_error() {
-        let (kind, text) =
-            problem("chat", &[object("held", false), object("read", true), object("renew", false)])
-                .expect("three are missing");
+        let (kind, text) = told(&[object("held", false), object("read", true), object("renew", false)])
+            .expect("three are missing");
         assert_eq!(kind, ErrorKind::Config);
         assert!(
             text.starts_with("schema chat lacks (or this login does not see) held, renew: run "),
@@ -427,9 +354,9 @@ mod tests {
 
     #[test]
     fn for_want_of_a_grant_nothing_is_installed() {
-        let (kind, text) = problem("chat", &[object("read", true)]).expect("one is denied");
+        let (kind, text) = told(&[object("read", true)]).expect("one is denied");
         assert_eq!(kind, ErrorKind::Unauthorized);
         assert!(!text.contains("lacks"), "{text}");
-        assert_eq!(problem("chat", &[]), None);
+        assert_eq!(told(&[]), None);
     }
 }

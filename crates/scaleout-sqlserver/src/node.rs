@@ -21,6 +21,7 @@ use crate::{
     config::SqlServerConfig,
     install::{self, Prepared},
     link::{Call, Link},
+    look,
     names::Names,
     pool::Pool,
     store::Positions,
@@ -171,7 +172,7 @@ impl Node {
             let known: Vec<Known> = self.lanes.iter().map(|lane| *lock(&lane.known)).collect();
             let positions = match Positions::of(link, &self.names.positions).await {
                 Ok(positions) => positions,
-                Err(failure) if install::is_missing(&failure) => {
+                Err(failure) if look::is_missing(&failure) => {
                     self.forget_objects().await;
                     continue;
                 }

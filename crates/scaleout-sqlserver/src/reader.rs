@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     bell::{self, Armed},
     error::Failure,
-    install,
     link::{Call, Link, Values},
+    look,
     node::{Node, to_sql},
     pace::Pace,
     send::OTHER_EPOCH,
@@ -332,7 +332,7 @@ impl Reader {
         match link.call(call).await {
             Ok(results) => Ok(Some(results.into_iter().flatten().collect())),
             Err(failure) if failure.number() == Some(OTHER_EPOCH) => Ok(None),
-            Err(failure) if install::is_missing(&failure) => {
+            Err(failure) if look::is_missing(&failure) => {
                 self.node.forget_objects().await;
                 Ok(None)
             }

@@ -4,8 +4,8 @@ use scaleout_core::{Epoch, Error, ErrorKind, PayloadId, Retained, provider::Plac
 
 use crate::{
     error::Failure,
-    install,
     link::{Call, Link},
+    look,
     node::{MAX_LOOKS, Node, to_sql},
     reader::StoredRow,
     send::OTHER_EPOCH,
@@ -27,7 +27,7 @@ impl Node {
                 Ok(first) => first,
                 // Another epoch has begun meanwhile, or the objects are being made anew.
                 Err(failure) if failure.number() == Some(OTHER_EPOCH) => continue,
-                Err(failure) if install::is_missing(&failure) => {
+                Err(failure) if look::is_missing(&failure) => {
                     self.forget_objects().await;
                     continue;
                 }

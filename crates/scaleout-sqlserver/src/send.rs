@@ -7,8 +7,8 @@ use scaleout_core::{Error, ErrorKind, FrameId, NodeId, provider::Place};
 
 use crate::{
     error::Failure,
-    install,
     link::{Call, Link, Values},
+    look,
     node::{Confirmed, Lane, Node, Sent, to_sql},
     store::place_of,
 };
@@ -79,7 +79,7 @@ impl Node {
                     looks += 1;
                     self.open(&mut link).await?;
                 }
-                Err(failure) if install::is_missing(&failure) && looks < MAX_LOOKS => {
+                Err(failure) if look::is_missing(&failure) && looks < MAX_LOOKS => {
                     looks += 1;
                     self.forget_objects().await;
                     self.open(&mut link).await?;

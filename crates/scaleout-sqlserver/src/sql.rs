@@ -77,6 +77,36 @@ impl Target {
         self.all(files::DOORBELL)
     }
 
+    /// One row: (version, edition by number, edition, user).
+    pub(crate) fn server(&self) -> &'static str {
+        files::SERVER
+    }
+
+    /// One row: (compatibility level, row versioning, delayed durability, clock).
+    pub(crate) fn database(&self) -> &'static str {
+        files::DATABASE
+    }
+
+    /// A row for each permission: (on what, permission, may).
+    pub(crate) fn permissions(&self) -> String {
+        self.values().render(files::PERMISSIONS)
+    }
+
+    /// A row for each object of the schema, whoever made it: (name, type, rows, bytes).
+    pub(crate) fn contents(&self) -> String {
+        self.values().render(files::CONTENTS)
+    }
+
+    /// A row for each service: (name, ends of conversations).
+    pub(crate) fn services(&self) -> String {
+        self.values().render(files::SERVICES)
+    }
+
+    /// What removes everything, in order; between `begin` and `commit`, or by itself.
+    pub(crate) fn uninstall(&self) -> Vec<String> {
+        self.all([files::UNINSTALL_DOORBELL, files::UNINSTALL].map(File::once))
+    }
+
     /// Ends the transaction.
     pub(crate) fn commit(&self) -> &'static str {
         files::COMMIT

@@ -8,7 +8,7 @@ use tiberius::Row;
 
 use crate::{
     config::SqlServerConfig,
-    error::Failure,
+    error::{Failure, Trouble},
     link::{Call, Link, Values},
     sql::SCHEMA_VERSION,
 };
@@ -95,31 +95,41 @@ impl Layout {
     /// # Errors
     /// [`Config`](ErrorKind::Config) or [`Unsupported`](ErrorKind::Unsupported), which name both sides.
     pub(crate) fn check(&self, config: &SqlServerConfig) -> Result<(), Error> {
-        let (schema, refuse) = (&config.schema, |problem| Err(Error::new(ErrorKind::Config, problem)));
-        if self.app != config.app.as_str() {
-            return refuse(format!(
-                "schema {schema} belongs to the app {}, and this node is of {}: each app has a schema of its own",
+        self.trouble(config).map_or(Ok(()), |trouble| Err(trouble.into_error()))
+    }
+
+    /// Why a node with these settings does not belong to it.
+    pub(crate) fn trouble(&self, config: &SqlServerConfig) -> Option<Trouble> {
+        let (schema, found) = (&config.schema, self.table_count);
+        if !self.is_of(config) {
+            let what = format!(
+                "schema {schema} belongs to the app {}, and this node is of {}",
                 self.app, config.app
-            ));
+            );
+            let fix = "set schema to another one, since each app has a schema of its own";
+            return Some(Trouble::new(ErrorKind::Config, what).mended_by(fix));
         }
-        let tables = u64::from(config.table_count.get());
-        if self.table_count != tables {
-            return refuse(format!(
-                "schema {schema} has {} message tables, and this node is set to {tables}: all nodes of an app agree on table_count",
-                self.table_count
-            ));
+        let tables = config.table_count;
+        if found != u64::from(tables.get()) {
+            let what =
+                format!("schema {schema} has {found} message tables, and this node is set to {tables}");
+            let fix = format!("set table_count={found}, since all nodes of an app agree on it");
+            return Some(Trouble::new(ErrorKind::Config, what).mended_by(fix));
         }
         if self.compatible_from > SCHEMA_VERSION {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "schema {schema} has version {}, which needs nodes of version {} or later, and this node knows \
-                     version {SCHEMA_VERSION}: update scaleout-sqlserver",
-                    self.schema_version, self.compatible_from
-                ),
-            ));
+            let what = format!(
+                "schema {schema} has version {}, which needs nodes of version {} or later, and this node knows version \
+                 {SCHEMA_VERSION}",
+                self.schema_version, self.compatible_from
+            );
+            return Some(Trouble::new(ErrorKind::Unsupported, what).mended_by("update scaleout-sqlserver"));
         }
-        Ok(())
+        None
+    }
+
+    /// Whether it is that of the app of these settings.
+    pub(crate) fn is_of(&self, config: &SqlServerConfig) -> bool {
+        self.app == config.app.as_str()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt,
     num::NonZeroU16,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -25,8 +26,11 @@ use tokio::{
 
 use crate::checker::{Arrival, ArrivalKind, Content, FrameContent};
 
+/// Told of each arrival before the bus is.
+type OnArrival = Arc<dyn Fn(&Arrival) + Send + Sync>;
+
 /// A node's connection, with a record of what it yielded.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Recorder {
     inner: Arc<dyn Backplane>,
     began: Instant,
@@ -35,6 +39,7 @@ pub(crate) struct Recorder {
     record: Arc<Mutex<Record>>,
     /// Told when its receptions may go on. Not a `watch`, which wakes its receivers in random order.
     released: Arc<Notify>,
+    on_arrival: Option<OnArrival>,
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +69,14 @@ impl Record {
 
 impl Recorder {
     pub(crate) fn new(inner: Arc<dyn Backplane>, began: Instant, opening: Duration) -> Self {
-        Self { inner, began, opening, record: Arc::default(), released: Arc::default() }
+        let (record, released) = (Arc::default(), Arc::default());
+        Self { inner, began, opening, record, released, on_arrival: None }
+    }
+
+    /// Tells `on_arrival` of each arrival before the bus gets it.
+    pub(crate) fn telling(mut self, on_arrival: impl Fn(&Arrival) + Send + Sync + 'static) -> Self {
+        self.on_arrival = Some(Arc::new(on_arrival));
+        self
     }
 
     /// What was written down so far.
@@ -107,13 +119,21 @@ impl Recorder {
             }
             Event::Faulted(_) => (ArrivalKind::Faulted, event),
         };
-        record.arrivals.push(Arrival { at, stream, kind });
+        self.keep(&mut record, Arrival { at, stream, kind });
         event
     }
 
     fn note(&self, stream: StreamIndex, kind: ArrivalKind) {
         let at = self.began.elapsed();
-        self.lock().arrivals.push(Arrival { at, stream, kind });
+        self.keep(&mut self.lock(), Arrival { at, stream, kind });
+    }
+
+    /// In order, since the record is locked.
+    fn keep(&self, record: &mut Record, arrival: Arrival) {
+        if let Some(on_arrival) = &self.on_arrival {
+            on_arrival(&arrival);
+        }
+        record.arrivals.push(arrival);
     }
 
     async fn send_and_count(&self, stream: StreamIndex, frame: FrameId, payload: Bytes) -> Result<(), Error> {
@@ -122,6 +142,12 @@ impl Recorder {
             self.lock().rewound += 1;
         }
         sent
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 

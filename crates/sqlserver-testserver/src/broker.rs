@@ -173,6 +173,11 @@ impl Broker {
         self.endpoints.values().filter(|endpoint| endpoint.schema == schema).count()
     }
 
+    /// Those of one queue, and with it of its service.
+    pub(crate) fn conversations_of(&self, schema: &str, queue: &str) -> usize {
+        self.endpoints.values().filter(|end| end.schema == schema && end.queue == queue).count()
+    }
+
     pub(crate) fn all_conversations(&self) -> usize {
         self.endpoints.len()
     }

@@ -16,7 +16,7 @@ impl SqlError {
         Self { number, class: 16, message: message.into() }
     }
 
-    fn of_class(number: u32, class: u8, message: impl Into<String>) -> Self {
+    pub(crate) fn of_class(number: u32, class: u8, message: impl Into<String>) -> Self {
         Self { class, ..Self::new(number, message) }
     }
 

@@ -30,9 +30,22 @@ pub(crate) struct Faults {
     pub(crate) routing: Option<(String, u16)>,
     /// Procedures that nobody may execute.
     pub(crate) denied: BTreeSet<String>,
+    /// Permissions that nobody has, as `CREATE TABLE`.
+    pub(crate) without: BTreeSet<String>,
+    /// The user sees no table in the catalogue, as one does who may execute and nothing else.
+    pub(crate) hides_tables: bool,
+    /// How much later than it is the server says it were, in microseconds.
+    pub(crate) clock_ahead: i64,
+    /// `READ_COMMITTED_SNAPSHOT` is off.
+    pub(crate) locks_readers: bool,
 }
 
 impl Faults {
+    /// Whether the user has a permission on the database and the schemas.
+    pub(crate) fn permits(&self, permission: &str) -> bool {
+        !self.without.contains(permission)
+    }
+
     pub(crate) fn denies(&self, procedure: &str) -> bool {
         self.denied.iter().any(|denied| is_named(procedure, denied))
     }

@@ -69,7 +69,7 @@ fn resolve(state: &State, session: SessionId, call: Call) -> Result<(Procedure, 
     let (Some(Object::Procedure(declared)), Some(procedure)) = (object, Procedure::named(&name)) else {
         return Err(SqlError::no_procedure(&format!("{schema}.{name}")));
     };
-    if state.faults.denies(&name) {
+    if state.faults.denies(&name) || !state.faults.permits("EXECUTE") {
         return Err(SqlError::denied(&name, &schema, &state.store.database));
     }
     let arguments = Arguments::bind(&name, &declared, arguments)?;

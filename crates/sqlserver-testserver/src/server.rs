@@ -18,7 +18,7 @@ use tokio::{
 };
 
 pub use self::{builder::TestServerBuilder, view::LoggedMessage};
-use crate::{faults::Fate, port::Port, session, shared::Shared};
+use crate::{faults::Fate, port::Port, session, shared::Shared, store::Object};
 
 /// Between two tries to listen.
 const POLL: Duration = Duration::from_millis(20);
@@ -170,6 +170,40 @@ impl TestServer {
     /// Ends a [`deny`](Self::deny).
     pub fn allow(&self, procedure: &str) {
         self.shared.state().faults.denied.remove(procedure);
+    }
+
+    /// The user has no such permission any more: `CREATE TABLE` (also `SCHEMA`, `PROCEDURE`, `FUNCTION`, `QUEUE` and
+    /// `SERVICE`; 262), `EXECUTE` (229), `ALTER`, without which nothing is dropped (3701) and no broker turned on (5011). Others
+    /// are only told to who asks. Until [`grant`](Self::grant).
+    pub fn revoke(&self, permission: &str) {
+        self.shared.state().faults.without.insert(permission.to_owned());
+    }
+
+    /// Ends a [`revoke`](Self::revoke).
+    pub fn grant(&self, permission: &str) {
+        self.shared.state().faults.without.remove(permission);
+    }
+
+    /// Whether tables are not seen in the catalogue, as for a user who may execute procedures and nothing else.
+    pub fn hide_tables(&self, hide: bool) {
+        self.shared.state().faults.hides_tables = hide;
+    }
+
+    /// Makes the server's clock wrong, to whoever asks it what time it is; what it writes down is of the right time.
+    pub fn set_clock(&self, ahead: Duration, is_behind: bool) {
+        let by = i64::try_from(ahead.as_micros()).unwrap_or(i64::MAX);
+        self.shared.state().faults.clock_ahead = if is_behind { -by } else { by };
+    }
+
+    /// Sets `READ_COMMITTED_SNAPSHOT`, which changes nothing but what is told of it.
+    pub fn set_row_versions(&self, on: bool) {
+        self.shared.state().faults.locks_readers = !on;
+    }
+
+    /// Makes a table of somebody else's, of a name that may be one of ours.
+    pub fn occupy(&self, schema: &str, table: &str) {
+        let store = &mut self.shared.state().store;
+        store.schemas.entry(schema.into()).or_default().objects.insert(table.into(), Object::Foreign);
     }
 
     /// Sets `is_broker_enabled`; while it is 0, rings do not arrive and waits run out.

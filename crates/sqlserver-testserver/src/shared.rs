@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) access_token: Option<String>,
     /// As `SERVERPROPERTY('EngineEdition')`: 5 is Azure SQL Database, which knows no broker.
     pub(crate) edition: i64,
+    /// As `SERVERPROPERTY('ProductVersion')`.
+    pub(crate) version: String,
     pub(crate) tls: Tls,
 }
 

@@ -5,6 +5,7 @@
 
 mod create;
 mod expressions;
+mod known;
 mod select;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -16,7 +17,7 @@ use crate::{
     error::SqlError,
     objects::{Change, Transaction},
     results::ResultSet,
-    shared::{Shared, State},
+    shared::{Settings, Shared, State},
     sql::{self, Word},
     store::SessionId,
     tds::Value,
@@ -42,7 +43,7 @@ pub(crate) async fn run(
             if state.is_forsaken(session) {
                 return (Vec::new(), Some(SqlError::shutdown()));
             }
-            let mut batch = Statements::new(&mut state, shared.settings.edition, session, words.clone());
+            let mut batch = Statements::new(&mut state, &shared.settings, session, words.clone());
             batch.lock_wait = started.elapsed();
             let outcome = batch.all();
             let results = std::mem::take(&mut batch.results);
@@ -90,7 +91,7 @@ type Row = BTreeMap<String, Value>;
 /// A batch, and how far it has come. It has the whole store to itself.
 struct Statements<'a> {
     state: &'a mut State,
-    edition: i64,
+    settings: &'a Settings,
     session: SessionId,
     words: Vec<Word>,
     at: usize,
@@ -107,10 +108,10 @@ struct Statements<'a> {
 }
 
 impl<'a> Statements<'a> {
-    fn new(state: &'a mut State, edition: i64, session: SessionId, words: Vec<Word>) -> Self {
+    fn new(state: &'a mut State, settings: &'a Settings, session: SessionId, words: Vec<Word>) -> Self {
         Self {
             state,
-            edition,
+            settings,
             session,
             words,
             at: 0,
@@ -135,6 +136,10 @@ impl<'a> Statements<'a> {
     }
 
     fn until_end(&mut self) -> Step {
+        if let Some(result) = self.known() {
+            self.results.push(result);
+            return Ok(());
+        }
         if self.is_at(&["CREATE", "PROCEDURE"]) || self.is_at(&["CREATE", "FUNCTION"]) {
             // These are all there is of their batch.
             return self.create_module();
@@ -360,8 +365,16 @@ impl<'a> Statements<'a> {
     }
 
     fn enable_broker(&mut self) -> Step {
-        if self.edition == 5 {
+        if self.settings.edition == 5 {
             return Err(SqlError::not_t_sql("ENABLE_BROKER in an edition without it").into());
+        }
+        if !self.state.faults.permits("ALTER") {
+            let message = format!(
+                "User does not have permission to alter database '{}', the database does not exist, or the database is \
+                 not in a state that allows access checks.",
+                self.state.store.database
+            );
+            return Err(SqlError::of_class(5011, 14, message).into());
         }
         if self.state.sessions.len() > 1 {
             let message = format!(

@@ -53,6 +53,8 @@ pub(crate) struct Schema {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Object {
     Table,
+    /// A table that somebody else made.
+    Foreign,
     Function,
     Queue,
     /// With its parameters, as it was created.

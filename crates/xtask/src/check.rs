@@ -17,6 +17,9 @@ const EXAMPLES_NOT_RUN: [(&str, &str); 3] = [
     ("socketio_chat", "it serves until it is stopped; the tests drive it"),
 ];
 
+/// Arguments with which examples end by themselves.
+const EXAMPLES_WITH_ARGUMENTS: [(&str, &[&str]); 1] = [("metrics", &["--once"])];
+
 /// Beginnings of the names of packages that `scaleout-core` and `scaleout-cluster` must never depend on.
 const STORES_AND_FRAMEWORKS: [&str; 18] = [
     "actix",
@@ -118,7 +121,12 @@ fn examples(workspace: &Workspace) -> Vec<Step> {
                 format!("example {example} builds ({why})"),
                 Shell::cargo(["build"]).args(arguments),
             ),
-            None => Step::run(format!("example {example} runs"), Shell::cargo(["run"]).args(arguments)),
+            None => {
+                let own = EXAMPLES_WITH_ARGUMENTS.iter().find(|(name, _)| *name == example);
+                let own = own.map_or(&[][..], |(_, arguments)| arguments);
+                let run = Shell::cargo(["run"]).args(arguments).args(["--"]).args(own.iter().copied());
+                Step::run(format!("example {example} runs"), run)
+            }
         }
     };
     workspace.examples().map(step).collect()

@@ -72,7 +72,7 @@ pub async fn serve(
     let router = Router::new().route("/health", get(health)).with_state(node).layer(layer);
     let serving = http::serve(listener, router, &stopping, stop);
     let disconnecting = async {
-        http::stopped(stopping.subscribe()).await;
+        http::stopped(&mut stopping.subscribe()).await;
         if timeout(STOP_GRACE, io.close()).await.is_err() {
             tracing::warn!(node = %bus.node(), "clients did not take their leave");
         }

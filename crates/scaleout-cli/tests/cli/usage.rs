@@ -77,7 +77,7 @@ async fn wrong_arguments_are_told_with_code_2() {
         ),
         (&["publish", "redis://localhost?app=chat"], "which channel"),
         (&["publish", "redis://localhost?app=chat", "a", "b", "--whole"], "--whole"),
-        (&["publish", "redis://localhost?app=chat", &"x".repeat(1_025)], "1 to 1,024 bytes"),
+        (&["publish", "redis://localhost?app=chat", &"x".repeat(1_025)], "1 to 1024 bytes"),
         (&["clean", "redis://localhost?app=chat"], "--app is required"),
         (&["clean", "redis://localhost?app=chat", "--app", "shop", "--yes"], "--app says shop"),
         (&["sql"], "which app"),

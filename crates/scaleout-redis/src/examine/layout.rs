@@ -44,6 +44,7 @@ pub(super) async fn look(
         if let Some((meta, answer)) = answers.next() {
             match value(config, &meta, answer)? {
                 Held::Nothing => {}
+                Held::Hidden => return Ok(()),
                 Held::Foreign(finding) => {
                     findings.push(finding);
                     return Ok(());
@@ -60,6 +61,7 @@ pub(super) async fn look(
         for (key, answer) in answers {
             match value(config, &key, answer)? {
                 Held::Nothing => {}
+                Held::Hidden => return Ok(()),
                 Held::Foreign(finding) => {
                     findings.push(finding);
                     return Ok(());
@@ -110,13 +112,15 @@ pub(super) async fn look(
 /// What a key of the app holds.
 enum Held {
     Nothing,
+    /// The user may not ask, which is told as a missing right.
+    Hidden,
     Value(Value),
     Foreign(Finding),
 }
 
 fn value(config: &RedisConfig, key: &str, answer: Value) -> Result<Held, Error> {
     match if_permitted(answer) {
-        Ok(None) => Ok(Held::Nothing),
+        Ok(None) => Ok(Held::Hidden),
         Ok(Some(answer)) => Ok(Held::Value(answer)),
         Err(error) if error.code() == Some("WRONGTYPE") => {
             Ok(Held::Foreign(occupied(config, key, "a value of another type")))
@@ -185,16 +189,15 @@ fn others(config: &RedisConfig, scanned: &Scanned) -> Option<Finding> {
         return None;
     }
     let named: Vec<String> = others.iter().take(NAMED).map(|key| format!("{:?}", one_line(key))).collect();
-    let more = match others.len() - named.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
+    let more = match (others.len() - named.len(), scanned.is_complete) {
+        (0, true) => String::new(),
+        (more, true) => format!(" and {more} more"),
+        (more, false) => format!(" and {more} more, of the keys of the server that were looked at"),
     };
-    let least = if scanned.is_complete { "" } else { "at least " };
     Some(Finding::warning(
         SUBJECT,
         format!(
-            "{least}{} keys under the prefix of this app are not of its layout, and only take memory: {}{more}",
-            others.len(),
+            "under the prefix of this app are keys that are not of its layout, and only take memory: {}{more}",
             named.join(", ")
         ),
         "find out whose they are; where nobody needs them, `UNLINK` them",

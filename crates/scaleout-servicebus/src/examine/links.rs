@@ -10,6 +10,14 @@ use crate::{Protocol, Reception, entities::names, error::Failure, sender::MESSAG
 /// How long the end of a link in good order may take.
 const CLOSING: Duration = Duration::from_secs(2);
 
+/// What is said of an entity, and not of the service.
+const ENTITY_CONDITIONS: [&str; 4] = [
+    "com.microsoft:entity-disabled",
+    "amqp:not-allowed",
+    "amqp:not-implemented",
+    "amqp:resource-limit-exceeded",
+];
+
 /// What a link to an entity shows.
 enum Shown {
     /// It is there, and may be used.
@@ -132,7 +140,8 @@ impl Examination {
                     self.config.max_payload_bytes
                 ),
                 format!(
-                    "set max_payload_bytes to at most {} on all nodes, or raise the topic's maximum message size (Premium)",
+                    "set max_payload_bytes to at most {} on all nodes, or raise the topic's maximum message size \
+                     (Premium)",
                     max.saturating_sub(MESSAGE_OVERHEAD_BYTES as u64)
                 ),
             );
@@ -177,9 +186,14 @@ impl Examination {
             {
                 Ok(Shown::There)
             }
-            failure @ Failure::Amqp { .. } => {
+            Failure::Amqp { ref condition, .. } if ENTITY_CONDITIONS.contains(&condition.as_str()) => {
                 self.failed("entities", doing, failure, "look at the topic in the portal");
                 Ok(Shown::There)
+            }
+            // It passes, such as being throttled.
+            failure @ (Failure::Amqp { .. } | Failure::Busy { .. }) => {
+                self.failed("connection", doing, failure, "examine it again in a moment");
+                Err(Hidden)
             }
             failure => {
                 let fix = self.blocked(answers);

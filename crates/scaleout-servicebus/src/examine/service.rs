@@ -11,7 +11,7 @@ impl Examination {
     /// With `create_entities=false` a node asks for nothing by HTTPS, so it is no problem there if nobody does.
     pub(super) async fn look_for_service(&mut self) -> Result<bool, Hidden> {
         let url = self.management.url().clone();
-        let needed = self.config.create_entities || cfg!(feature = "rest") && self.uses_rest();
+        let needed = self.config.create_entities || self.uses_rest();
         if needed || url.host == self.config.host {
             self.look_up(&url.host, url.port).await?;
         }
@@ -29,8 +29,8 @@ impl Examination {
                 let fix = if self.config.development_emulator {
                     "start the emulator, or set management_endpoint to where it listens for HTTP"
                 } else {
-                    "look at host, and let this machine reach it by TCP at that port: firewalls on the way, and the networking \
-                     page of the namespace"
+                    "look at host, and let this machine reach it by TCP at that port: firewalls on the way, and the \
+                     networking page of the namespace"
                 };
                 self.failed("connection", &format!("asking {url}"), failure, fix);
                 Err(Hidden)
@@ -38,7 +38,7 @@ impl Examination {
         }
     }
 
-    /// Compares this machine's clock, which was asked `before` and `after`, with the other one, which shows whole seconds.
+    /// Compares this machine's clock, which was asked `before` and `after`, with theirs, which shows whole seconds.
     async fn look_at_clock(&mut self, theirs: SystemTime, before: SystemTime, after: SystemTime) {
         let behind = theirs.duration_since(after).unwrap_or_default();
         let ahead = before.duration_since(theirs + SECOND).unwrap_or_default();
@@ -75,13 +75,14 @@ impl Examination {
                 let token = self.tokens.token(&self.config.resource_uri("")).await.ok()?;
                 let left = token.expires_at.duration_since(token.renew_at).unwrap_or_default();
                 (behind > left).then(|| {
-                    "tokens expire before they are renewed, and Service Bus ends the connection each time".into()
+                    "tokens expire before they are renewed, and Service Bus ends the connection each time"
+                        .into()
                 })
             }
             // It ends by their clock, and is not renewed.
             Credential::SharedAccessSignature(_) => None,
             Credential::Token(_) => (behind.max(ahead) > TOLERATED).then(|| {
-                "tokens of Microsoft Entra ID are taken for valid when they are not, or for expired when they are not".into()
+                "tokens of Microsoft Entra ID are taken for valid, or for expired, when they are not".into()
             }),
         }
     }
@@ -169,8 +170,8 @@ impl Examination {
         let config = &self.config;
         let consequence = match right {
             "Manage" => {
-                "a node can make neither topics nor subscriptions. Without Manage it works with create_entities=false, where \
-                 both were made beforehand"
+                "a node can make neither topics nor subscriptions. Without Manage it works with create_entities=false, \
+                 where both were made beforehand"
             }
             "Send" => "a node can send nothing, and without sending to itself it cannot receive either",
             _ => "a node can receive nothing; one that only publishes needs it not",

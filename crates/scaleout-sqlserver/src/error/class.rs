@@ -13,23 +13,39 @@ use crate::{
     error::wording::{Wording, identifier},
 };
 
-/// What an error means.
-#[derive(Debug)]
-pub(super) struct Class {
-    kind: ErrorKind,
-    /// In a few words, with the command that mends it; empty where the source says it all.
-    why: String,
+/// What is wrong, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    pub(crate) kind: ErrorKind,
+    /// In a few words; empty where the source says it all.
+    pub(crate) what: String,
+    /// The statement or the setting that mends it; empty where nobody can do anything, or where that is part of `what`.
+    pub(crate) fix: String,
 }
 
-impl Class {
-    fn new(kind: ErrorKind, why: impl Into<String>) -> Self {
-        Self { kind, why: why.into() }
+impl Trouble {
+    pub(crate) fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
+        Self { kind, what: what.into(), fix: String::new() }
     }
 
-    /// The error, without its source.
-    pub(super) fn into_error(self, doing: &str) -> Error {
-        let context = if self.why.is_empty() { doing.to_owned() } else { format!("{doing}: {}", self.why) };
-        Error::new(self.kind, context)
+    pub(crate) fn mended_by(self, fix: impl Into<String>) -> Self {
+        Self { fix: fix.into(), ..self }
+    }
+
+    /// The error, without a source.
+    pub(crate) fn into_error(self) -> Error {
+        Error::new(self.kind, self.in_one_line())
+    }
+
+    /// The error of what was being done, without its source.
+    pub(super) fn into_error_of(self, doing: &str) -> Error {
+        let told = self.in_one_line();
+        Error::new(self.kind, if told.is_empty() { doing.to_owned() } else { format!("{doing}: {told}") })
+    }
+
+    pub(crate) fn in_one_line(&self) -> String {
+        let Self { what, fix, .. } = self;
+        if fix.is_empty() { what.clone() } else { format!("{what}: {fix}") }
     }
 
     /// Of what the client reports.
@@ -41,31 +57,29 @@ impl Class {
             {
                 Self::new(
                     ErrorKind::Config,
-                    "the operating system knows no authority to check the server's certificate by: install its \
-                     certificates (ca-certificates), or set ca",
+                    "the operating system knows no authority to check the server's certificate by",
                 )
+                .mended_by("install its certificates (ca-certificates), or set ca")
             }
             ClientError::Io { kind, .. } => Self::of_io(*kind),
-            ClientError::Tls(_) => Self::new(
-                ErrorKind::Config,
-                "the server's certificate is not trusted for this host: set ca, or host_name_in_certificate where it \
-                 holds another name",
-            ),
-            ClientError::Protocol(text) if text.contains("encryption level") => Self::new(
-                ErrorKind::Config,
-                "the server has no TLS, and encryption is required: give it a certificate, or set \
-                 encryption=not_supported",
-            ),
+            ClientError::Tls(_) => {
+                Self::new(ErrorKind::Config, "the server's certificate is not trusted for this host")
+                    .mended_by("set ca, or host_name_in_certificate where it holds another name")
+            }
+            ClientError::Protocol(text) if text.contains("encryption level") => {
+                Self::new(ErrorKind::Config, "the server has no TLS, and encryption is required")
+                    .mended_by("give it a certificate, or set encryption=not_supported")
+            }
             ClientError::Conversion(text) if text.to_ascii_lowercase().contains("sql browser") => Self::new(
                 ErrorKind::Unavailable,
-                "the SQL Browser of the host does not tell the port of the instance: open its UDP port 1434, or set port",
-            ),
+                "the SQL Browser of the host does not tell the port of the instance",
+            )
+            .mended_by("open its UDP port 1434, or set port"),
             #[cfg(all(unix, feature = "kerberos"))]
-            ClientError::Gssapi(_) => Self::new(
-                ErrorKind::Unauthorized,
-                "Kerberos has no ticket for the server: run kinit, and look whether MSSQLSvc/<host>:<port> is \
-                 registered (setspn -Q)",
-            ),
+            ClientError::Gssapi(_) => {
+                Self::new(ErrorKind::Unauthorized, "Kerberos has no ticket for the server")
+                    .mended_by("run kinit, and look whether MSSQLSvc/<host>:<port> is registered (setspn -Q)")
+            }
             _ => Self::new(ErrorKind::Unavailable, ""),
         }
     }
@@ -106,53 +120,75 @@ impl Class {
     fn of_login(number: u32, config: &SqlServerConfig) -> Option<Self> {
         let who = login_of(config);
         let login = user_of(config);
-        let why = match number {
+        let database = identifier(&config.database);
+        let (why, fix): (String, String) = match number {
             18456 => match config.authentication {
-                Authentication::SqlLogin { .. } => format!(
-                    "the server refuses {who}, or its password, or does not let it open the database {}",
-                    identifier(&config.database)
+                Authentication::SqlLogin { .. } => (
+                    format!(
+                        "the server refuses {who}, or its password, or does not let it open the database {database}"
+                    ),
+                    format!(
+                        "set user and password right, or ALTER LOGIN {login} WITH PASSWORD = N'…'; the server's error \
+                         log says which it is"
+                    ),
                 ),
-                Authentication::AccessToken(_) => format!(
-                    "the server refuses the access token: in the database {}, CREATE USER [<name>] FROM EXTERNAL \
-                     PROVIDER",
-                    identifier(&config.database)
+                Authentication::AccessToken(_) => (
+                    "the server refuses the access token".into(),
+                    format!("in the database {database}, CREATE USER [<name>] FROM EXTERNAL PROVIDER"),
                 ),
                 #[cfg(any(windows, all(unix, feature = "kerberos")))]
-                Authentication::Integrated => {
-                    "the server refuses the account of the process: CREATE LOGIN [<domain>\\<name>] FROM WINDOWS"
-                        .into()
-                }
+                Authentication::Integrated => (
+                    "the server refuses the account of the process".into(),
+                    "CREATE LOGIN [<domain>\\<name>] FROM WINDOWS".into(),
+                ),
             },
-            18450 | 18452 => {
-                "the server takes no such logins: one of SQL Server needs the mixed mode (SQL Server and Windows \
-                 Authentication), an account of Windows a domain that the server trusts"
-                    .into()
-            }
-            18451 => "only administrators may connect now".into(),
-            18470 => format!("{who} is disabled: ALTER LOGIN {login} ENABLE"),
-            18486 => format!(
-                "{who} is locked out after wrong passwords: ALTER LOGIN {login} WITH PASSWORD = N'…' UNLOCK"
+            18450 | 18452 => (
+                "the server takes no such logins".into(),
+                "one of SQL Server needs the mixed mode (SQL Server and Windows Authentication), an account of Windows \
+                 a domain that the server trusts"
+                    .into(),
             ),
-            18487 => format!("the password of {who} has expired: ALTER LOGIN {login} WITH PASSWORD = N'…'"),
-            18488 => format!("the password of {who} must be changed: ALTER LOGIN {login} WITH PASSWORD = N'…'"),
-            18463..=18468 | 18471 => format!("the password of {who} cannot be taken"),
-            4064 => format!("{who} has a default database that cannot be opened: ALTER LOGIN {login} WITH \
-                     DEFAULT_DATABASE = {}", identifier(&config.database)),
-            40532 => format!("there is no such server in Azure SQL, or it does not know {who}: look at host and user"),
-            40615 | 40914 | 47073 => {
-                "the firewall of Azure SQL does not let this address in: add a rule to the server (az sql server \
-                 firewall-rule create, or a private endpoint)"
-                    .into()
+            18451 => {
+                ("only administrators may connect now".into(), "wait, or start the server normally".into())
             }
+            18470 => (format!("{who} is disabled"), format!("ALTER LOGIN {login} ENABLE")),
+            18486 => (
+                format!("{who} is locked out after wrong passwords"),
+                format!("ALTER LOGIN {login} WITH PASSWORD = N'…' UNLOCK"),
+            ),
+            18487 => (
+                format!("the password of {who} has expired"),
+                format!("ALTER LOGIN {login} WITH PASSWORD = N'…'"),
+            ),
+            18488 => (
+                format!("the password of {who} must be changed"),
+                format!("ALTER LOGIN {login} WITH PASSWORD = N'…'"),
+            ),
+            18463..=18468 | 18471 => (
+                format!("the password of {who} cannot be taken"),
+                format!("ALTER LOGIN {login} WITH PASSWORD = N'…'"),
+            ),
+            4064 => (
+                format!("{who} has a default database that cannot be opened"),
+                format!("ALTER LOGIN {login} WITH DEFAULT_DATABASE = {database}"),
+            ),
+            40532 => (
+                format!("there is no such server in Azure SQL, or it does not know {who}"),
+                "look at host and user".into(),
+            ),
+            40615 | 40914 | 47073 => (
+                "the firewall of Azure SQL does not let this address in".into(),
+                "add a rule to the server (az sql server firewall-rule create, or a private endpoint)".into(),
+            ),
             _ => return None,
         };
-        Some(Self::new(ErrorKind::Unauthorized, why))
+        Some(Self::new(ErrorKind::Unauthorized, why).mended_by(fix))
     }
 
     /// Of a missing permission, with the statement that grants it.
     fn of_missing_grant(number: u32, wording: &Wording<'_>, config: &SqlServerConfig) -> Option<Self> {
         let user = user_of(config);
-        let why = match number {
+        let (why, fix) = match number {
             // The EXECUTE permission was denied on the object 'publish_0', database 'app', schema 'scaleout'.
             229 => Self::denied(wording, wording.name(0), wording.name(2), config),
             // The SELECT permission was denied on the column 'payload' of the object 'messages_0', database …, schema ….
@@ -160,49 +196,59 @@ impl Class {
             // CREATE TABLE permission denied in database 'app'.
             262 => {
                 let permission = wording.permission().unwrap_or("CREATE TABLE");
-                format!(
-                    "the user lacks {permission} in the database {}: GRANT {permission} TO {user}, or let a DBA run \
-                     the script and set install=verify",
-                    identifier(wording.name(0).unwrap_or(&config.database))
+                let database = identifier(wording.name(0).unwrap_or(&config.database));
+                (
+                    format!("the user lacks {permission} in the database {database}"),
+                    format!("{}, or {LET_A_DBA_INSTALL}", grant(permission, None, &user)),
                 )
             }
             // VIEW SERVER STATE permission was denied on object 'server', database 'master'.
             300 => {
                 let permission = wording.permission().unwrap_or("VIEW SERVER STATE");
-                format!("the user lacks {permission}: in master, GRANT {permission} TO {user}")
+                let grant = grant(permission, None, &user);
+                (format!("the user lacks {permission}"), format!("in master, {grant}"))
             }
             // Cannot find the schema 'scaleout', because it does not exist or you do not have permission.
             15151 => match (wording.missing(), wording.name(0)) {
                 (Some("schema"), Some(name)) => {
                     let name = identifier(name);
-                    format!(
-                        "there is no schema {name}, or the user may not use it: GRANT ALTER ON SCHEMA::{name} TO {user}"
+                    (
+                        format!("there is no schema {name}, or the user may not use it"),
+                        grant("ALTER", Some(&format!("SCHEMA::{name}")), &user),
                     )
                 }
-                (Some(what), Some(name)) => {
-                    let name = identifier(name);
-                    format!(
-                        "there is no {what} {name}, or the user may not use it: GRANT CONTROL ON it TO {user}"
-                    )
-                }
-                _ => format!(
-                    "something is not there, or the user may not use it: GRANT CONTROL ON it TO {user}"
+                (Some(what), Some(name)) => (
+                    format!("there is no {what} {}, or the user may not use it", identifier(name)),
+                    grant("CONTROL", Some("it"), &user),
+                ),
+                _ => (
+                    "something is not there, or the user may not use it".into(),
+                    grant("CONTROL", Some("it"), &user),
                 ),
             },
+            // Cannot drop the table 'scaleout.layout', because it does not exist or you do not have permission.
+            3701 => {
+                let what = wording.name(0).unwrap_or("something");
+                (
+                    format!("{what} is not there, or the user may not drop it"),
+                    grant("CONTROL", Some(&format!("SCHEMA::{}", identifier(&config.schema))), &user),
+                )
+            }
             297 | 5011 | 15247 => {
-                let database = identifier(&config.database);
-                format!("the user lacks ALTER on the database: GRANT ALTER ON DATABASE::{database} TO {user}")
+                let database = format!("DATABASE::{}", identifier(&config.database));
+                ("the user lacks ALTER on the database".into(), grant("ALTER", Some(&database), &user))
             }
             // The server principal "chat" is not able to access the database "app" under the current security context.
             916 => {
                 let database = identifier(wording.name(1).unwrap_or(&config.database));
-                format!(
-                    "the login has no user in the database {database}: there, CREATE USER {user} FOR LOGIN {user}"
+                (
+                    format!("the login has no user in the database {database}"),
+                    format!("there, CREATE USER {user} FOR LOGIN {user}"),
                 )
             }
             _ => return None,
         };
-        Some(Self::new(ErrorKind::Unauthorized, why))
+        Some(Self::new(ErrorKind::Unauthorized, why).mended_by(fix))
     }
 
     fn denied(
@@ -210,71 +256,70 @@ impl Class {
         object: Option<&str>,
         schema: Option<&str>,
         config: &SqlServerConfig,
-    ) -> String {
+    ) -> (String, String) {
         let user = user_of(config);
-        let ours = identifier(&config.schema);
         let permission = wording.permission().unwrap_or("EXECUTE");
         let (Some(object), Some(schema)) = (object, schema) else {
-            return format!("the user lacks a permission: GRANT EXECUTE ON SCHEMA::{ours} TO {user}");
+            return ("the user lacks a permission".into(), grant_to_run(&config.schema, &user));
         };
         let object = format!("{}.{}", identifier(schema), identifier(object));
+        let why = format!("the user lacks {permission} on {object}");
         if permission == "EXECUTE" && schema == config.schema {
-            return format!("the user lacks EXECUTE on {object}: GRANT EXECUTE ON SCHEMA::{ours} TO {user}");
+            return (why, grant_to_run(schema, &user));
         }
         let there = if schema == "sys" { "in master, " } else { "" };
-        format!("the user lacks {permission} on {object}: {there}GRANT {permission} ON {object} TO {user}")
+        (why, format!("{there}{}", grant(permission, Some(&object), &user)))
     }
 
     /// Of what is not there, or not as it should be.
     fn of_settings(number: u32, wording: &Wording<'_>, config: &SqlServerConfig) -> Option<Self> {
         let user = user_of(config);
         let database = identifier(&config.database);
-        let why = match number {
+        let (why, fix): (String, String) = match number {
             // Invalid object name 'scaleout.layout'. · Could not find stored procedure 'scaleout.positions'.
             208 | 2812 => {
                 let what = wording.name(0).map_or(String::new(), |name| format!(" {name}"));
-                format!(
-                    "the object{what} is not in the database {database}, or the user may not see it: set \
-                     install=create, or let a DBA run the script"
+                (
+                    format!("the object{what} is not in the database {database}, or the user may not see it"),
+                    INSTALL.into(),
                 )
             }
             // Invalid column name. · Procedure expects parameter, has too many arguments, is not a parameter of it.
             121 | 201 | 207 | 213 | 8144 | 8145 | 8146 => {
-                "the objects in the database are of another version, or somebody's: set install=create, or let a DBA \
-                 run the script"
-                    .into()
+                ("the objects in the database are of another version, or somebody's".into(), INSTALL.into())
             }
             // Cannot open database "app" requested by the login. The login failed.
-            4060 => format!(
-                "there is no database {database}, or {} may not open it: CREATE DATABASE {database}, and there CREATE \
-                 USER {user} FOR LOGIN {user}",
-                login_of(config)
+            4060 => (
+                format!("there is no database {database}, or {} may not open it", login_of(config)),
+                format!("CREATE DATABASE {database}, and there CREATE USER {user} FOR LOGIN {user}"),
             ),
-            911 => format!("there is no database {database}: CREATE DATABASE {database}"),
+            911 => (format!("there is no database {database}"), format!("CREATE DATABASE {database}")),
             // The specified schema name "scaleout" either does not exist or you do not have permission to use it.
             2760 => {
                 let schema = identifier(wording.name(0).unwrap_or(&config.schema));
-                format!(
-                    "there is no schema {schema}, or the user may not use it: CREATE SCHEMA {schema}, and GRANT ALTER ON \
-                     SCHEMA::{schema} TO {user}"
+                let grant = grant("ALTER", Some(&format!("SCHEMA::{schema}")), &user);
+                (
+                    format!("there is no schema {schema}, or the user may not use it"),
+                    format!("CREATE SCHEMA {schema}, and {grant}"),
                 )
             }
-            50001 => {
-                "the server begins a transaction by itself: take IMPLICIT_TRANSACTIONS out of its user options \
-                 (sp_configure 'user options')"
-                    .into()
-            }
-            9772 => format!(
-                "Service Broker of another database has the same identity, as of a copy: ALTER DATABASE {database} SET \
-                 NEW_BROKER"
+            50001 => (
+                "the server begins a transaction by itself".into(),
+                "take IMPLICIT_TRANSACTIONS out of its user options (sp_configure 'user options')".into(),
             ),
-            1468 => format!(
-                "Service Broker cannot be switched on in an availability group: take {database} out of it, ALTER \
-                 DATABASE {database} SET ENABLE_BROKER, and add it again"
+            9772 => (
+                "Service Broker of another database has the same identity, as of a copy".into(),
+                format!("ALTER DATABASE {database} SET NEW_BROKER"),
+            ),
+            1468 => (
+                "Service Broker cannot be switched on in an availability group".into(),
+                format!(
+                    "take {database} out of it, ALTER DATABASE {database} SET ENABLE_BROKER, and add it again"
+                ),
             ),
             _ => return None,
         };
-        Some(Self::new(ErrorKind::Config, why))
+        Some(Self::new(ErrorKind::Config, why).mended_by(fix))
     }
 
     /// Of an answer of Babelfish for PostgreSQL, which has one number for all errors that SQL Server does not have, and
@@ -283,16 +328,10 @@ impl Class {
         let lower = text.to_ascii_lowercase();
         let says = |part: &str| lower.contains(part);
         if says("permission denied") {
-            let (schema, user) = (identifier(&config.schema), user_of(config));
-            Self::new(
-                ErrorKind::Unauthorized,
-                format!("the user lacks a permission: GRANT EXECUTE ON SCHEMA::{schema} TO {user}"),
-            )
+            Self::new(ErrorKind::Unauthorized, "the user lacks a permission")
+                .mended_by(grant_to_run(&config.schema, &user_of(config)))
         } else if says("does not exist") || says("could not find") {
-            Self::new(
-                ErrorKind::Config,
-                "something is not in the database: set install=create, or let a DBA run the script",
-            )
+            Self::new(ErrorKind::Config, "something is not in the database").mended_by(INSTALL)
         } else if says("not currently supported") || says("not supported") || says("syntax error") {
             Self::new(ErrorKind::Unsupported, "the server does not know a statement")
         } else {
@@ -301,8 +340,35 @@ impl Class {
     }
 }
 
+/// The statement that gives a permission, `on` what is written as in a statement, to a quoted `user`.
+pub(crate) fn grant(permission: &str, on: Option<&str>, user: &str) -> String {
+    match on {
+        Some(on) => format!("GRANT {permission} ON {on} TO {user}"),
+        None => format!("GRANT {permission} TO {user}"),
+    }
+}
+
+/// The statement that gives a quoted `user` all that a node needs at run time.
+pub(crate) fn grant_to_run(schema: &str, user: &str) -> String {
+    grant("EXECUTE", Some(&format!("SCHEMA::{}", identifier(schema))), user)
+}
+
+/// What makes the objects.
+const INSTALL: &str = "set install=create, or let a DBA run the script";
+
+/// For those whose account is not to create anything.
+pub(crate) const LET_A_DBA_INSTALL: &str = "let a DBA run the script and set install=verify";
+
+/// Whether an error of this number says that nobody gets in as this login, whoever the server is.
+pub(crate) fn is_of_login(number: u32) -> bool {
+    matches!(
+        number,
+        18450 | 18452 | 18456 | 18463..=18468 | 18470 | 18471 | 18486..=18488 | 4060 | 4064 | 911 | 916 | 40532
+    )
+}
+
 /// Who logs in, in words.
-fn login_of(config: &SqlServerConfig) -> String {
+pub(crate) fn login_of(config: &SqlServerConfig) -> String {
     match &config.authentication {
         Authentication::SqlLogin { user, .. } => format!("the login {}", identifier(user)),
         _ => "the account".into(),
@@ -310,7 +376,7 @@ fn login_of(config: &SqlServerConfig) -> String {
 }
 
 /// The user to grant something to, as in a statement.
-fn user_of(config: &SqlServerConfig) -> String {
+pub(crate) fn user_of(config: &SqlServerConfig) -> String {
     match &config.authentication {
         // Azure SQL Database knows a login `user@server`, too, of which the user is the first part.
         Authentication::SqlLogin { user, .. } => identifier(user.split('@').next().unwrap_or(user)),

@@ -63,6 +63,12 @@ pub(super) const DOORBELL: [File; 10] = [
     File::Once(include_str!("../../sql/doorbell/doorbell_health.sql")),
 ];
 
+pub(super) const SERVER: &str = include_str!("../../sql/examine/server.sql");
+pub(super) const DATABASE: &str = include_str!("../../sql/examine/database.sql");
+pub(super) const PERMISSIONS: &str = include_str!("../../sql/examine/permissions.sql");
+pub(super) const CONTENTS: &str = include_str!("../../sql/examine/contents.sql");
+pub(super) const SERVICES: &str = include_str!("../../sql/examine/services.sql");
+
 pub(super) const OWNER: &str = include_str!("../../sql/dba/owner.sql");
 pub(super) const SERVICE_OWNER: &str = include_str!("../../sql/dba/service_owner.sql");
 pub(super) const GRANT: &str = include_str!("../../sql/dba/grant.sql");

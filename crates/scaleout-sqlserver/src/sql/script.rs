@@ -112,10 +112,11 @@ impl Script {
     }
 
     /// Removes everything, messages included; also where there is no doorbell.
+    ///
+    /// The schema stays where somebody else has something in it.
     #[must_use]
     pub fn uninstall(&self) -> String {
-        let parts = [files::UNINSTALL_DOORBELL, files::UNINSTALL].map(|file| self.values().render(file));
-        self.part("removal of everything", &parts)
+        self.part("removal of everything", &self.target.uninstall())
     }
 
     fn values(&self) -> Values<'_> {

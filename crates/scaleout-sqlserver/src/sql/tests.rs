@@ -14,6 +14,11 @@ fn every_batch(target: &Target, principal: &str) -> Vec<(String, String)> {
         ("probe".to_owned(), target.probe()),
         ("missing".to_owned(), target.missing()),
         ("doorbell probe".to_owned(), target.doorbell_probe()),
+        ("server".to_owned(), target.server().to_owned()),
+        ("database".to_owned(), target.database().to_owned()),
+        ("permissions".to_owned(), target.permissions()),
+        ("contents".to_owned(), target.contents()),
+        ("services".to_owned(), target.services()),
         ("commit".to_owned(), target.commit().to_owned()),
         ("rollback".to_owned(), target.rollback().to_owned()),
     ];

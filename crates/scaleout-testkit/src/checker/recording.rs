@@ -1,6 +1,6 @@
 //! What a run records.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 
@@ -11,6 +11,8 @@ use scaleout_core::{Epoch, ErrorKind, NodeId, PayloadId, Position, StreamIndex};
 pub struct Recording {
     /// Every publish; a publish's id is its place here.
     pub publishes: Vec<Published>,
+    /// Where the payloads name publishes otherwise, the place of each of those names; empty where they name the places.
+    pub places: HashMap<usize, usize>,
     /// What the store ever held, per stream in the order in which it was appended.
     pub log: Vec<LogFrame>,
     /// The nodes; others name a node by its place here.
@@ -347,6 +349,7 @@ impl Recording {
     pub(crate) fn publish_of(&self, bytes: &[u8]) -> Option<usize> {
         let id = bytes.strip_prefix(b"P\0\0\0")?.get(..8)?;
         let id = usize::try_from(u64::from_be_bytes(id.try_into().ok()?)).ok()?;
+        let id = if self.places.is_empty() { id } else { *self.places.get(&id)? };
         (id < self.publishes.len()).then_some(id)
     }
 }

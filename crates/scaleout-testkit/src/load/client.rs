@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroU16,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use scaleout_core::{Bus, Cursor, NodeId, Received, Subscription};
@@ -33,41 +35,55 @@ enum Order {
     Pause { paused: bool, done: oneshot::Sender<()> },
     Hop { to: usize, bus: Bus, done: oneshot::Sender<()> },
     Cursor(oneshot::Sender<Cursor>),
+    Leave(oneshot::Sender<Cursor>),
 }
 
 struct Task {
+    /// Its place in the run.
+    client: usize,
     shared: Arc<Shared>,
     items: Arc<Mutex<Vec<Item>>>,
     newest: watch::Sender<HashMap<NodeId, usize>>,
     channels: Vec<String>,
-    subscription: Subscription,
+    /// `None` once it has left.
+    subscription: Option<Subscription>,
     node: usize,
     paused: bool,
-    open: bool,
 }
 
 impl Reader {
+    /// A client that begins, or, with the cursor that it got elsewhere, goes on.
     pub(super) fn start(
         shared: &Arc<Shared>,
+        client: usize,
         node: usize,
         channels: &[String],
         subscription: Subscription,
+        from: Option<&Cursor>,
     ) -> Self {
         let at = shared.began.elapsed();
-        let joined = channels.iter().map(|channel| Item::Joined { at, node, channel: channel.clone() });
-        let items = Arc::new(Mutex::new(joined.collect()));
+        let items: Vec<Item> = match from {
+            None => {
+                let joined = |channel: &String| Item::Joined { at, node, channel: channel.clone() };
+                channels.iter().map(joined).collect()
+            }
+            Some(cursor) => vec![hop_item(node, at, cursor)],
+        };
+        let cursor = from.cloned().unwrap_or_else(|| subscription.cursor());
+        items.iter().for_each(|item| shared.journal.happened(client, item, &cursor));
+        let items = Arc::new(Mutex::new(items));
         let (orders, ordered) = mpsc::unbounded_channel();
         let newest = watch::Sender::new(HashMap::new());
         let watched = newest.subscribe();
         let task = Task {
+            client,
             shared: Arc::clone(shared),
             items: Arc::clone(&items),
             newest,
             channels: channels.to_vec(),
-            subscription,
+            subscription: Some(subscription),
             node,
             paused: false,
-            open: true,
         };
         Self { orders, items, newest: watched, task: tokio::spawn(task.run(ordered)) }
     }
@@ -82,6 +98,16 @@ impl Reader {
 
     pub(super) async fn cursor(&self) -> Cursor {
         self.order(Order::Cursor).await
+    }
+
+    /// Ends its subscription; where it stands.
+    pub(super) async fn leave(&self) -> Cursor {
+        self.order(Order::Leave).await
+    }
+
+    /// The newest publish of each node that it got.
+    pub(super) fn newest(&self) -> HashMap<NodeId, usize> {
+        self.newest.borrow().clone()
     }
 
     pub(super) fn gaps(&self) -> Vec<GapItem> {
@@ -123,10 +149,12 @@ impl Task {
                     Some(order) => self.obey(order),
                     None => return,
                 },
-                received = self.subscription.recv(), if self.open && !self.paused => match received {
-                    Some(received) => self.got(received),
-                    None => self.open = false,
-                },
+                received = next(&mut self.subscription), if self.subscription.is_some() && !self.paused => {
+                    match received {
+                        Some(received) => self.got(received),
+                        None => self.subscription = None,
+                    }
+                }
             }
         }
     }
@@ -139,17 +167,27 @@ impl Task {
                 let _ = done.send(());
             }
             Order::Hop { to, bus, done } => {
-                let cursor = self.subscription.cursor();
-                let at = self.shared.began.elapsed();
-                let entries = cursor.entries().map(hop_entry).collect();
-                lock(&self.items).push(Item::Hop(HopItem { to, at, forged: false, entries }));
-                self.subscription = bus.resume(&self.channels, &cursor);
+                let cursor = self.cursor();
+                self.keep(hop_item(to, self.shared.began.elapsed(), &cursor));
+                self.subscription = Some(bus.resume(&self.channels, &cursor));
                 self.node = to;
                 let _ = done.send(());
             }
             Order::Cursor(done) => {
-                let _ = done.send(self.subscription.cursor());
+                let _ = done.send(self.cursor());
             }
+            Order::Leave(done) => {
+                let _ = done.send(self.cursor());
+                self.subscription = None;
+            }
+        }
+    }
+
+    /// Where it stands; nowhere once it has left.
+    fn cursor(&self) -> Cursor {
+        match &self.subscription {
+            Some(subscription) => subscription.cursor(),
+            None => Cursor::new(NonZeroU16::MIN),
         }
     }
 
@@ -171,8 +209,21 @@ impl Task {
                 Item::Gap(item)
             }
         };
+        self.keep(item);
+    }
+
+    fn keep(&self, item: Item) {
+        self.shared.journal.happened(self.client, &item, &self.cursor());
         lock(&self.items).push(item);
     }
+}
+
+async fn next(subscription: &mut Option<Subscription>) -> Option<Received> {
+    subscription.as_mut()?.recv().await
+}
+
+fn hop_item(to: usize, at: Duration, cursor: &Cursor) -> Item {
+    Item::Hop(HopItem { to, at, forged: false, entries: cursor.entries().map(hop_entry).collect() })
 }
 
 /// The publish that a payload claims to be.

@@ -5,11 +5,12 @@
 //! saw is then judged as a whole.
 
 mod client;
+mod journal;
 mod log;
 mod publisher;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     num::NonZeroU16,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -26,7 +27,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use self::{client::Reader, log::History};
+use self::{client::Reader, journal::NoJournal, log::History};
 use crate::{
     checker::{
         Account, Arrived, Client, End, GapItem, Item, NodeRecord, Outcome, Published, Recording, Violation,
@@ -37,7 +38,7 @@ use crate::{
     recorder::Recorder,
 };
 
-pub use self::publisher::Traffic;
+pub use self::{journal::Journal, publisher::Traffic};
 
 /// What an idle machine does in milliseconds, a busy one does in this time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -68,6 +69,17 @@ pub struct Verdict {
     pub counters: Vec<Counters>,
 }
 
+/// How a node of a part of a run ended.
+#[derive(Debug)]
+pub struct Closing {
+    /// Its settings, how its streams were, its budgets and accounts; without what its receptions yielded.
+    pub record: NodeRecord,
+    /// What it counted.
+    pub counters: Counters,
+    /// Readers that were left after it was closed.
+    pub readers: usize,
+}
+
 #[derive(Debug)]
 struct Node {
     bus: Bus,
@@ -79,6 +91,9 @@ struct Node {
 #[derive(Debug)]
 struct Shared {
     began: Instant,
+    /// The id of the first publish.
+    first: usize,
+    journal: Arc<dyn Journal>,
     publishes: Mutex<Vec<Published>>,
     /// What the subscriptions of each node yielded.
     yielded: Mutex<Vec<Yielded>>,
@@ -88,7 +103,16 @@ impl Load {
     /// A run without nodes.
     #[must_use]
     pub fn new() -> Self {
-        let shared = Shared { began: Instant::now(), publishes: Mutex::default(), yielded: Mutex::default() };
+        Self::journaled(Instant::now(), 0, Arc::new(NoJournal))
+    }
+
+    /// The part of a run that is in this process: a run that began at `began`, here or elsewhere, whose publishes in
+    /// this process count from `first`, and which is written down as it goes on.
+    ///
+    /// It ends with [`close`](Self::close): who has the journals of all parts judges.
+    #[must_use]
+    pub fn journaled(began: Instant, first: usize, journal: Arc<dyn Journal>) -> Self {
+        let shared = Shared { began, first, journal, publishes: Mutex::default(), yielded: Mutex::default() };
         Self {
             shared: Arc::new(shared),
             nodes: Vec::new(),
@@ -115,7 +139,9 @@ impl Load {
     /// Where its settings cannot work, or are of another app than the default one.
     pub fn start(&mut self, backplane: Arc<dyn Backplane>, config: BusConfig) -> usize {
         assert_eq!(config.app, BusConfig::default().app, "the checker reads frames of the default app");
-        let recorder = Recorder::new(backplane, self.shared.began, Duration::ZERO);
+        let (node, journal) = (self.nodes.len(), Arc::clone(&self.shared.journal));
+        let recorder = Recorder::new(backplane, self.shared.began, Duration::ZERO)
+            .telling(move |arrival| journal.arrived(node, arrival));
         let bus = Bus::builder(recorder.clone()).config(config.clone()).start().expect("settings that work");
         self.shared.yielded().push(Yielded::default());
         self.nodes.push(Node { bus, config, recorder });
@@ -166,8 +192,28 @@ impl Load {
     /// A client that reads all that it gets; answers its place in the run.
     pub fn listen(&mut self, node: usize, channels: &[String]) -> usize {
         let subscription = self.nodes[node].bus.subscribe(channels);
-        self.clients.push(Reader::start(&self.shared, node, channels, subscription));
-        self.clients.len() - 1
+        let client = self.clients.len();
+        self.clients.push(Reader::start(&self.shared, client, node, channels, subscription, None));
+        client
+    }
+
+    /// A client that goes on from where it stood at a node of another process; answers its place in this run.
+    pub fn resume(&mut self, node: usize, channels: &[String], cursor: &Cursor) -> usize {
+        let subscription = self.nodes[node].bus.resume(channels, cursor);
+        let client = self.clients.len();
+        self.clients.push(Reader::start(&self.shared, client, node, channels, subscription, Some(cursor)));
+        client
+    }
+
+    /// Ends the subscription of a client, which may go on elsewhere from the cursor that is answered.
+    pub async fn leave(&self, client: usize) -> Cursor {
+        self.clients[client].leave().await
+    }
+
+    /// The newest publish of each node that a client got, by the ids in the payloads.
+    #[must_use]
+    pub fn newest(&self, client: usize) -> HashMap<NodeId, usize> {
+        self.clients[client].newest()
     }
 
     /// Lets a client go on at another node, from where it stands.
@@ -233,7 +279,7 @@ impl Load {
     /// # Panics
     /// Where that does not happen in time.
     pub async fn flows(&self) {
-        let from = self.published();
+        let from = self.shared.first + self.published();
         for (client, reader) in self.clients.iter().enumerate() {
             for &node in &self.busy {
                 let origin = self.nodes[node].bus.node();
@@ -268,6 +314,31 @@ impl Load {
         }
         self.busy.clear();
         self.stops.send_replace(false);
+    }
+
+    /// Publishes that are not resolved yet.
+    #[must_use]
+    pub fn unresolved(&self) -> usize {
+        let publishes = self.shared.publishes();
+        publishes.iter().filter(|publish| publish.outcome == Outcome::Unresolved).count()
+    }
+
+    /// Closes this part of a run; how each of its nodes ended, without what the journal was told.
+    pub async fn close(self) -> Vec<Closing> {
+        for reader in self.clients {
+            reader.end().await;
+        }
+        let publishes = std::mem::take(&mut *self.shared.publishes());
+        let yielded = std::mem::take(&mut *self.shared.yielded());
+        let mut closings = Vec::new();
+        for (at, (node, yielded)) in self.nodes.iter().zip(yielded).enumerate() {
+            let counters = node.bus.counters();
+            let mut record = node.record(at, node.bus.stream_count(), &counters, &yielded, &publishes);
+            record.arrivals.clear();
+            node.bus.close(PATIENCE).await;
+            closings.push(Closing { record, counters, readers: node.bus.usage().readers });
+        }
+        closings
     }
 
     /// Ends the run when all publishes are resolved and every client has read up to the end of the store, as `log`
@@ -358,8 +429,7 @@ impl Load {
             node.bus.close(PATIENCE).await;
             recording.left_over.push(("readers", node.bus.usage().readers));
         }
-        recording.log = History::of(stream_count, held, &recording.nodes).log();
-        log::mark_held(&mut recording);
+        fill_log(&mut recording, stream_count, held);
         Verdict::of(recording, counters)
     }
 }
@@ -419,9 +489,10 @@ impl Shared {
         len: usize,
     ) -> (usize, Result<scaleout_core::Receipt, Error>) {
         let mut publishes = self.publishes();
-        let id = publishes.len();
+        let place = publishes.len();
+        let id = self.first + place;
         let bytes: Bytes = publish_payload(id, len);
-        publishes.push(Published {
+        let publish = Published {
             node,
             stream: stream_of(channel, bus.stream_count()),
             channel: channel.to_owned(),
@@ -431,15 +502,18 @@ impl Shared {
             resolved: None,
             outcome: Outcome::Unresolved,
             in_log: false,
-        });
+        };
+        self.journal.published(id, &publish);
+        publishes.push(publish);
         (id, bus.enqueue(channel, bytes))
     }
 
     fn resolved(&self, id: usize, result: &Result<(), Error>) {
-        let at = self.began.elapsed();
-        let publish = &mut self.publishes()[id];
+        let (at, outcome) = (self.began.elapsed(), outcome_of(result));
+        self.journal.resolved(id, at, outcome);
+        let publish = &mut self.publishes()[id - self.first];
         publish.resolved = Some(at);
-        publish.outcome = outcome_of(result);
+        publish.outcome = outcome;
     }
 
     fn publishes(&self) -> MutexGuard<'_, Vec<Published>> {
@@ -514,6 +588,17 @@ impl Verdict {
     pub fn node(&self, node: usize) -> NodeId {
         self.recording.nodes[node].id
     }
+}
+
+/// Fills in what the store ever held, from what it holds and what it gave to the nodes, and says of each confirmed
+/// publish whether the store had it.
+pub fn fill_log(
+    recording: &mut Recording,
+    stream_count: NonZeroU16,
+    held: &BTreeMap<StreamIndex, Vec<Held>>,
+) {
+    recording.log = History::of(stream_count, held, &recording.nodes).log();
+    log::mark_held(recording);
 }
 
 fn is_at_end(end: &End) -> bool {

@@ -30,6 +30,7 @@ pub struct TestServerBuilder {
     database: String,
     broker: bool,
     edition: i64,
+    version: String,
     access_token: Option<String>,
     /// Certificates, key, whether it is required.
     tls: Option<(String, String, bool)>,
@@ -42,6 +43,7 @@ impl Default for TestServerBuilder {
             database: "test".into(),
             broker: true,
             edition: ENTERPRISE,
+            version: "16.0.1024.0".into(),
             access_token: None,
             tls: None,
         }
@@ -67,6 +69,11 @@ impl TestServerBuilder {
     /// Says that it is Azure SQL Database, which has no Service Broker at all.
     pub fn without_service_broker(self) -> Self {
         Self { broker: false, edition: AZURE_SQL_DATABASE, ..self }
+    }
+
+    /// Says that it is of this version, as `12.0.6024.0`, instead of SQL Server 2022.
+    pub fn version(self, version: &str) -> Self {
+        Self { version: version.into(), ..self }
     }
 
     /// Lets whoever has this access token in, as well as `sa` with the password.
@@ -99,6 +106,7 @@ impl TestServerBuilder {
             password: PASSWORD.into(),
             access_token: self.access_token,
             edition: self.edition,
+            version: self.version,
             tls,
         };
         let store = Store::new(self.database, Broker::new(self.broker));

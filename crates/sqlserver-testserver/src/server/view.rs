@@ -125,6 +125,13 @@ impl TestServer {
         self.shared.state().store.schemas.get(schema).map_or(0, |schema| schema.streams.len())
     }
 
+    /// The names of the objects of a schema.
+    pub fn objects(&self, schema: &str) -> Vec<String> {
+        let state = self.shared.state();
+        let objects = state.store.schemas.get(schema).map(|schema| schema.objects.keys().cloned().collect());
+        objects.unwrap_or_default()
+    }
+
     /// The names of the schemas that have objects.
     pub fn schemas(&self) -> Vec<String> {
         let store = &self.shared.state().store;

@@ -37,7 +37,11 @@ impl Statements<'_> {
             return Err(self.unknown());
         };
         self.at = self.words.len();
-        if self.only_reads() { Ok(()) } else { self.add(schema, name, object) }
+        if self.only_reads() {
+            return Ok(());
+        }
+        self.permitted(if is_procedure { "CREATE PROCEDURE" } else { "CREATE FUNCTION" })?;
+        self.add(schema, name, object)
     }
 
     /// `@name type, ...` before AS or WITH.
@@ -75,6 +79,7 @@ impl Statements<'_> {
                 self.name()?;
             }
             if wanted {
+                self.permitted("CREATE SCHEMA")?;
                 if self.state.store.has_schema(self.session, &name) {
                     return Err(SqlError::object_exists(&name).into());
                 }
@@ -111,6 +116,7 @@ impl Statements<'_> {
         if is_queue {
             self.broker_exists()?;
         }
+        self.permitted(if is_queue { "CREATE QUEUE" } else { "CREATE TABLE" })?;
         self.add(schema, name, if is_queue { Object::Queue } else { Object::Table })
     }
 
@@ -122,6 +128,7 @@ impl Statements<'_> {
         self.skip_to_semicolon();
         if wanted {
             self.broker_exists()?;
+            self.permitted("CREATE SERVICE")?;
             if self.state.store.object(self.session, &schema, &queue) != Some(Object::Queue) {
                 return Err(SqlError::no_object(&format!("{schema}.{queue}")).into());
             }
@@ -133,8 +140,17 @@ impl Statements<'_> {
         Ok(())
     }
 
+    /// Whether a permission on the database is there.
+    fn permitted(&self, permission: &str) -> Step {
+        if self.state.faults.permits(permission) {
+            return Ok(());
+        }
+        let message = format!("{permission} permission denied in database '{}'.", self.state.store.database);
+        Err(SqlError::of_class(262, 14, message).into())
+    }
+
     fn broker_exists(&self) -> Step {
-        if self.edition == 5 {
+        if self.settings.edition == 5 {
             let message = "Statement is not supported in this version of SQL Server.";
             return Err(SqlError::new(40510, message).into());
         }
@@ -191,6 +207,13 @@ impl Statements<'_> {
             let (schema, name) = self.object_name()?;
             if wanted {
                 let there = self.state.store.object(self.session, &schema, &name).is_some();
+                if there && !self.state.faults.permits("ALTER") {
+                    let message = format!(
+                        "Cannot drop the object '{schema}.{name}', because it does not exist or you do not have \
+                         permission."
+                    );
+                    return Err(SqlError::of_class(3701, 14, message).into());
+                }
                 if there {
                     self.state.store.change(self.session, Change::Drop { schema, name });
                 } else if !may_be_gone {
@@ -311,6 +334,8 @@ impl Statements<'_> {
     pub(super) fn table(&self, schema: &str, name: &str) -> Step {
         match self.state.store.object(self.session, schema, name) {
             Some(Object::Table) => Ok(()),
+            // It has other columns than ours.
+            Some(Object::Foreign) => Err(SqlError::new(207, "Invalid column name 'schema_version'.").into()),
             _ => Err(SqlError::no_object(&format!("{schema}.{name}")).into()),
         }
     }

@@ -180,6 +180,7 @@ impl Statements<'_> {
                     two_part_name(name).and_then(|(schema, name)| store.object(self.session, &schema, &name));
                 let is_kind = match (&object, kind) {
                     (None, _) => false,
+                    (Some(object), _) if self.is_hidden(object) => false,
                     (Some(_), []) => true,
                     (Some(object), [Value::Text(kind)]) => kind == kind_of(object),
                     _ => return Err(self.unknown()),
@@ -196,14 +197,14 @@ impl Statements<'_> {
             {
                 let (schema, name) = two_part_name(name).ok_or_else(|| self.unknown())?;
                 let there = store.object(self.session, &schema, &name).is_some();
-                let may = i64::from(!self.state.faults.denies(&name));
+                let may = i64::from(self.state.faults.permits("EXECUTE") && !self.state.faults.denies(&name));
                 Ok((there.then_some(may).into(), Type::Int))
             }
             ("USER_NAME", []) => Ok(("dbo".into(), Type::NVarChar(128))),
             ("DB_NAME", []) => Ok((store.database.as_str().into(), Type::NVarChar(128))),
             ("SERVERPROPERTY", [Value::Text(name)]) => match name.as_str() {
-                "EngineEdition" => Ok((Value::Int(self.edition), Type::Int)),
-                "ProductVersion" => Ok(("16.0.1024.0".into(), Type::NVarChar(128))),
+                "EngineEdition" => Ok((Value::Int(self.settings.edition), Type::Int)),
+                "ProductVersion" => Ok((self.settings.version.as_str().into(), Type::NVarChar(128))),
                 "ServerName" => Ok(("TESTSERVER".into(), Type::NVarChar(128))),
                 _ => Err(self.unknown()),
             },
@@ -252,7 +253,7 @@ pub(super) fn schema_id(name: &str) -> i64 {
 /// As `OBJECT_ID` and `sys.objects` have it.
 pub(super) fn kind_of(object: &Object) -> &'static str {
     match object {
-        Object::Table => "U",
+        Object::Table | Object::Foreign => "U",
         Object::Function => "FN",
         Object::Queue => "SQ",
         Object::Procedure(_) => "P",

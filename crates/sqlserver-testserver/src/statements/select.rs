@@ -165,6 +165,8 @@ impl Statements<'_> {
                 ("name", store.database.as_str().into()),
                 ("is_broker_enabled", store.broker.is_enabled().into()),
             ])],
+            // Nobody makes any here.
+            ("sys", "types") => Vec::new(),
             ("sys", "services") => store
                 .services(self.session)
                 .into_iter()

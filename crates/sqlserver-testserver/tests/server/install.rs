@@ -119,6 +119,50 @@ async fn what_is_missing_or_denied_is_listed() {
 }
 
 #[tokio::test]
+async fn look_ups_in_the_catalogue_are_known_word_by_word() {
+    let server = TestServer::launch().await.unwrap();
+    let mut client = connect(&server).await;
+    install(&mut client, "scaleout", "chat", 2).await;
+    server.occupy("scaleout", "orders");
+    let script = Script { schema: "scaleout", app: "chat", tables: 2 };
+    for (name, rows) in [("server", 1), ("database", 1), ("permissions", 12), ("services", 2)] {
+        let text = script.once(&format!("examine/{name}"));
+        assert_eq!(batch(&mut client, &text).await.unwrap().remove(0).len(), rows, "{name}");
+        let other = text.replacen("SELECT", "SELECT 1,", 1);
+        assert_eq!(number(batch(&mut client, &other).await), 102, "{name}");
+    }
+    let rows = batch(&mut client, &script.once("examine/contents")).await.unwrap().remove(0);
+    let of = |name: &str| rows.iter().find(|row| row.get(0) == Some(name)).expect("it is there");
+    assert_eq!((of("messages_1").get(1), of("messages_1").get(2)), (Some("U"), Some(1_i64)));
+    assert_eq!((of("orders").get(1), of("orders").get(2)), (Some("U"), Some(0_i64)));
+    assert_eq!((of("read_1").get(1), of("read_1").get::<i64, _>(2)), (Some("P"), None));
+    let elsewhere = Script { schema: "elsewhere", ..script };
+    assert!(batch(&mut client, &elsewhere.once("examine/contents")).await.unwrap()[0].is_empty());
+}
+
+#[tokio::test]
+async fn what_is_revoked_is_refused() {
+    let server = TestServer::launch().await.unwrap();
+    let mut client = connect(&server).await;
+    install(&mut client, "scaleout", "chat", 1).await;
+    let drop = "DROP PROCEDURE IF EXISTS [scaleout].held;";
+    for (permission, text, refusal) in [
+        ("ALTER", drop, 3701),
+        ("CREATE SCHEMA", "CREATE SCHEMA [other]", 262),
+        ("CREATE QUEUE", "CREATE QUEUE [scaleout].ears WITH STATUS = ON;", 262),
+    ] {
+        server.revoke(permission);
+        assert_eq!(number(batch(&mut client, text).await), refusal, "{permission}");
+        server.grant(permission);
+    }
+    server.revoke("EXECUTE");
+    assert_eq!(number(call(&mut client, command!("scaleout", "positions")).await), 229);
+    server.grant("EXECUTE");
+    call(&mut client, command!("scaleout", "positions")).await.unwrap();
+    batch(&mut client, drop).await.unwrap();
+}
+
+#[tokio::test]
 async fn scripts_for_administrators_run_from_begin_to_end() {
     let server = TestServer::launch().await.unwrap();
     let mut client = connect(&server).await;

@@ -1,0 +1,76 @@
+// The page of the notifications: toasts on whatever page and node somebody is.
+
+import assert from "node:assert/strict";
+
+import { runner } from "../socketio-client/runner.mjs";
+import { close, open, picture, until } from "./browser.mjs";
+
+/** Somebody on a page. */
+class Visitor {
+  static async of(browser, node, user, path = "/", options = {}) {
+    const visitor = new Visitor();
+    visitor.page = await open(browser, `${node}${path}?user=${user}`, options);
+    visitor.user = user;
+    await visitor.isOn(node);
+    return visitor;
+  }
+
+  async isOn(node) {
+    const shown = (host) => {
+      const where = document.getElementById("where");
+      return where.dataset.state === "up" && where.textContent.includes(host);
+    };
+    await until(this.page, shown, new URL(node).host, `${this.user} is on ${node}`);
+  }
+
+  /** Waits for a toast, and takes it away. */
+  async dismisses(text) {
+    const toasts = this.page.getByRole("log", { name: "Notifications" });
+    await toasts.getByText(text, { exact: true }).waitFor();
+    await this.page.getByRole("button", { name: `Dismiss: ${text}` }).click();
+    await toasts.getByText(text, { exact: true }).waitFor({ state: "detached" });
+  }
+
+  /** Waits for the last of these in the list, newest first; nothing else is there. */
+  async wasTold(texts) {
+    const first = (text) => document.querySelector("#list li span")?.textContent === text;
+    await until(this.page, first, texts.at(-1), `${this.user} was told ${texts.at(-1)}`);
+    const listed = await this.page.getByRole("list").locator("li span:first-child").allTextContents();
+    assert.deepEqual(listed.reverse(), texts, this.user);
+  }
+
+  press(button) {
+    return this.page.getByRole("button", { name: button }).click();
+  }
+}
+
+/** A toast comes up on every page of a user, on both nodes; who was offline, or whose node died, is told what was missed. */
+export async function toasts({ browser, a, b }) {
+  const home = await Visitor.of(browser, a, "ada", "/", { strict: false });
+  const orders = await Visitor.of(browser, b, "ada", "/orders");
+  const grace = await Visitor.of(browser, b, "grace");
+  await runner.job("ada", "one");
+  for (const visitor of [home, orders]) {
+    await visitor.dismisses("one");
+    await visitor.wasTold(["one"]);
+  }
+
+  // Offline for a while, then at the page of another name: the cursor outlives the page.
+  await orders.press("Go offline");
+  for (const text of ["two", "three"]) await runner.job("ada", text);
+  await home.wasTold(["one", "two", "three"]);
+  assert.equal(await orders.page.getByText("two", { exact: true }).count(), 0);
+  await orders.page.getByRole("link", { name: "Home" }).click();
+  await orders.isOn(b);
+  await orders.wasTold(["two", "three"]);
+  await picture(orders.page, "notify");
+
+  await runner.kill("a");
+  for (const text of ["four", "five"]) await runner.job("ada", text);
+  await home.isOn(b);
+  await home.wasTold(["one", "two", "three", "four", "five"]);
+  await runner.job("grace", "hers");
+  await grace.wasTold(["hers"]);
+  assert.equal(await home.page.getByText("may be missing").count(), 0);
+  await close(home.page, orders.page, grace.page);
+}
