@@ -29,7 +29,12 @@ pub(crate) struct Target {
 impl Target {
     /// The settings, of a store that other processes reach as well.
     pub(crate) fn settings(&self, global: &Global) -> anyhow::Result<BackplaneConfig> {
-        settings(self.url.as_deref().ok_or_else(no_url)?, global)
+        settings(self.text()?, global)
+    }
+
+    /// The URL as it was given; it may hold secrets.
+    pub(crate) fn text(&self) -> anyhow::Result<&str> {
+        self.url.as_deref().ok_or_else(no_url)
     }
 }
 
@@ -125,6 +130,18 @@ impl Node {
     pub(crate) async fn close(&self) {
         self.bus.close(CLOSE_DEADLINE).await;
     }
+}
+
+/// Waits until every stream of a new node is open, for `deadline` at most.
+///
+/// # Errors
+/// As [`Node::connect`].
+pub(crate) async fn connect(
+    settings: &BackplaneConfig,
+    config: BusConfig,
+    deadline: Duration,
+) -> anyhow::Result<Bus> {
+    Node::connect(settings, config, deadline).await.map(|node| node.bus)
 }
 
 /// The settings of a node that follows a few channels, with that many payloads of what the store retains.
