@@ -36,11 +36,12 @@ async fn finish(worker: &mut ChatProcess, user: &str, texts: &[String]) {
     }
 }
 
-/// Waits until the worker says that the store has these; nothing but jobs that are finished may come before.
+/// Waits until the worker says that the store has these. What else it says may come between: of finished jobs, and of other
+/// users, whose messages are on other streams.
 async fn stored(worker: &mut ChatProcess, user: &str, texts: &[String]) {
     for text in texts {
         let mut line = worker.line().await;
-        while line.starts_with("finished for ") {
+        while !line.starts_with(&format!("told {user}: ")) {
             line = worker.line().await;
         }
         assert_eq!(line, format!("told {user}: {text}"));

@@ -6,7 +6,7 @@ use clap::Parser;
 use scaleout::Role;
 use scaleout_examples::{
     nodes::NodeAddress,
-    notify::{Options, Settings, from_stdin, made_up, serve, work},
+    notify::{Options, Part, Settings, from_stdin, made_up, serve, work},
     process::{self, Listening, Running},
 };
 
@@ -19,7 +19,7 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let backplane = options.store.backplane_config().map_err(|e| format!("--backplane: {e}"))?;
     let config = options.store.bus_config();
-    if !(options.part.serves() && options.part.works()) && !backplane.reaches_other_processes() {
+    if options.part != Part::All && !backplane.reaches_other_processes() {
         tracing::warn!("over memory this process reaches nobody else; give worker and nodes one --backplane");
     }
     let mut running = Running::default();

@@ -102,7 +102,8 @@ export async function a_node_is_killed({ browser, a, b }) {
   for (const guest of [ada, grace]) await guest.sees([...texts, "over"]);
   assert.equal(await ada.gaps(), 0);
   const host = (node) => new URL(node).host;
-  assert.deepEqual(await ada.notes(), [
+  // On a busy machine even Redis may be late for a moment, which is told as well.
+  assert.deepEqual((await ada.notes()).filter((note) => note !== "The store is back"), [
     `Connected to ${host(a)}`,
     `${host(a)} is gone`,
     `Continued on ${host(b)}`,
@@ -160,7 +161,10 @@ export async function the_store_restarts({ browser, a, b }) {
   await close(ada.page, grace.page);
 }
 
-/** For nodes with rings of 64 KiB: who was away for longer than that is told so, in a line. */
+/**
+ * For nodes with rings of 64 KiB: who was away for longer than that is told so, in a line; and whose text went down with a
+ * node, that it may not have been sent.
+ */
 export async function what_is_missing_is_told({ browser, a, b }) {
   const ada = await Guest.join(browser, a, "Ada", { strict: false });
   const grace = await Guest.join(browser, b, "Grace");
@@ -171,6 +175,8 @@ export async function what_is_missing_is_told({ browser, a, b }) {
   const texts = Array.from({ length: 40 }, (_, number) => `${number} ${"x".repeat(3900)}`);
   for (const text of texts) await grace.say(text);
   await grace.sees(["before", ...texts]);
+  // What she sends there, nobody gets.
+  await ada.say("into the void");
   await runner.kill("a");
   await ada.isOn(b);
   await grace.say("after");
@@ -180,6 +186,12 @@ export async function what_is_missing_is_told({ browser, a, b }) {
   const seen = await ada.texts();
   assert.deepEqual(seen, ["before", ...texts.slice(texts.length + 2 - seen.length), "after"], "all behind the gap");
   await picture(ada.page, "chat-gap", ada.log().getByText("Messages may be missing here"));
+  await ada.page.getByText("This may not have been sent").waitFor();
+  await picture(ada.page, "chat-unsent", ada.page.getByText("This may not have been sent"));
+  await ada.page.getByRole("button", { name: "Send again" }).click();
+  await grace.sees(["before", ...texts, "after", "into the void"]);
+  await ada.sees([...seen, "into the void"]);
+  assert.equal(await ada.page.getByText("This may not have been sent").count(), 0);
   await close(ada.page, grace.page);
 }
 

@@ -44,31 +44,39 @@ class Visitor {
   }
 }
 
+const [ONE, TWO, THREE, FOUR, FIVE] = [
+  "Your export is ready",
+  "Invoice 2041 was paid",
+  "Your parcel is on its way",
+  "The backup of last night is complete",
+  "Your report has 12 pages",
+];
+
 /** A toast comes up on every page of a user, on both nodes; who was offline, or whose node died, is told what was missed. */
 export async function toasts({ browser, a, b }) {
   const home = await Visitor.of(browser, a, "ada", "/", { strict: false });
   const orders = await Visitor.of(browser, b, "ada", "/orders");
   const grace = await Visitor.of(browser, b, "grace");
-  await runner.job("ada", "one");
+  await runner.job("ada", ONE);
   for (const visitor of [home, orders]) {
-    await visitor.dismisses("one");
-    await visitor.wasTold(["one"]);
+    await visitor.dismisses(ONE);
+    await visitor.wasTold([ONE]);
   }
 
   // Offline for a while, then at the page of another name: the cursor outlives the page.
   await orders.press("Go offline");
-  for (const text of ["two", "three"]) await runner.job("ada", text);
-  await home.wasTold(["one", "two", "three"]);
-  assert.equal(await orders.page.getByText("two", { exact: true }).count(), 0);
+  for (const text of [TWO, THREE]) await runner.job("ada", text);
+  await home.wasTold([ONE, TWO, THREE]);
+  assert.equal(await orders.page.getByText(TWO, { exact: true }).count(), 0);
   await orders.page.getByRole("link", { name: "Home" }).click();
   await orders.isOn(b);
-  await orders.wasTold(["two", "three"]);
+  await orders.wasTold([TWO, THREE]);
   await picture(orders.page, "notify");
 
   await runner.kill("a");
-  for (const text of ["four", "five"]) await runner.job("ada", text);
+  for (const text of [FOUR, FIVE]) await runner.job("ada", text);
   await home.isOn(b);
-  await home.wasTold(["one", "two", "three", "four", "five"]);
+  await home.wasTold([ONE, TWO, THREE, FOUR, FIVE]);
   await runner.job("grace", "hers");
   await grace.wasTold(["hers"]);
   assert.equal(await home.page.getByText("may be missing").count(), 0);

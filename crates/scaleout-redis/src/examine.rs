@@ -99,6 +99,10 @@ impl RedisConfig {
         };
         let tls = if self.tls.is_some() { " by TLS" } else { "" };
         findings.push(Finding::ok("connection", format!("the server answers{tls}")));
+        let info = Info::ask(&link).await.map_err(|error| {
+            self.finding_of(&from_redis(error, "asking Redis for its state (INFO)", self))
+        })?;
+        // A server that wants a password lets anybody connect, and answers nothing.
         findings.push(Finding::ok(
             "login",
             match (&self.username, &self.password) {
@@ -107,9 +111,6 @@ impl RedisConfig {
                 (None, None) => "no password is asked for".into(),
             },
         ));
-        let info = Info::ask(&link).await.map_err(|error| {
-            self.finding_of(&from_redis(error, "asking Redis for its state (INFO)", self))
-        })?;
         if let Some(info) = &info {
             let version = server_version(&info.0).map_err(|error| self.finding_of(&error))?;
             findings.push(Finding::ok("version", version));
@@ -138,8 +139,8 @@ impl RedisConfig {
         Ok(())
     }
 
-    /// Adds the rights that are missing where not even the server of the app can be reached for want of them; whether any
-    /// is. Any member of a Cluster will do: it checks rights before slots.
+    /// Adds the rights that are missing where not even the server of the app can be reached for want of them; whether
+    /// any is. Any member of a Cluster will do: it checks rights before slots.
     async fn lacks_rights(&self, at: &[Endpoint], group: &Group, findings: &mut Vec<Finding>) -> bool {
         // To choose another one is a right, too.
         let login = self.clone().with_database(0);
@@ -159,7 +160,8 @@ impl RedisConfig {
         if matches!(self.topology, Topology::Sentinel { .. }) {
             if finding.subject == "version" {
                 // It has no such command.
-                let fix = "name sentinels, which listen on 26379 unless told otherwise; or the server itself by redis://";
+                let fix = "name sentinels, which listen on 26379 unless told otherwise; or the server itself, by \
+                           redis://";
                 return Finding::problem("settings", finding.what, fix);
             }
             let user = self.sentinel_username.as_deref().unwrap_or("default");

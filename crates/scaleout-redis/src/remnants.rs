@@ -22,8 +22,8 @@ const SIZES_AT_ONCE: usize = 500;
 impl RedisConfig {
     /// What this app has in the store, whether its nodes run or not; nothing is changed.
     ///
-    /// Those are the keys that nodes of the app write, of any layout. On a Cluster all masters are asked. The user needs
-    /// `scan` beside what a node needs, `hlen` and `memory|usage` for the sizes of all of them.
+    /// Those are the keys that nodes of the app write, of any layout. On a Cluster all masters are asked. The user
+    /// needs `scan` beside what a node needs, `hlen` and `memory|usage` for the sizes of all of them.
     ///
     /// # Errors
     /// The store cannot be asked.
@@ -38,8 +38,8 @@ impl RedisConfig {
 
     /// Removes what [`remnants`](Self::remnants) lists, all messages included, and returns what was removed.
     ///
-    /// Nodes of the app that still run make it anew, and tell their subscriptions of a gap. Keys that nobody wrote who is
-    /// a node stay, even where their names begin alike.
+    /// Nodes of the app that still run make it anew, and tell their subscriptions of a gap. Keys that no node would
+    /// write stay, even where their names begin alike.
     ///
     /// # Errors
     /// The first thing that could not be removed; what was removed before stays removed.

@@ -14,10 +14,7 @@ use tokio::{
 
 use crate::{
     http::CLOSE_DEADLINE,
-    notify::{
-        Job, User,
-        job::{Done, MAX_TEXT_BYTES},
-    },
+    notify::{Job, User, job::Done},
 };
 
 /// Jobs that may wait for the store to have what is told of them; no more is finished until one has.
@@ -102,15 +99,15 @@ pub fn from_stdin() -> impl Stream<Item = Job> + Send {
     std::thread::spawn(move || {
         for line in io::stdin().lines() {
             let Ok(line) = line else { break };
-            match line.parse::<Job>() {
-                Ok(job) => {
-                    if lines.blocking_send(job).is_err() {
-                        break;
-                    }
-                }
+            let taken = match line.parse::<Job>() {
+                Ok(job) => lines.blocking_send(job).is_ok(),
                 Err(error) => {
-                    tracing::warn!(%error, max_text_bytes = MAX_TEXT_BYTES, "a line that is no job")
+                    tracing::warn!(%error, "a line that is no job");
+                    true
                 }
+            };
+            if !taken {
+                break;
             }
         }
     });

@@ -51,9 +51,9 @@ fn finding(ours: Duration, theirs: Duration, round_trip: Duration) -> Finding {
     }
     let direction = if theirs > ours { "ahead of" } else { "behind" };
     let what = format!(
-        "the server's clock is {:.1} s {direction} this machine's: nothing is lost by it, since no node's clock has a part in \
-         order or ids, but latencies that nodes tell are wrong by it; a server's clock that is set back, and a flush at the \
-         same time, may repeat ids",
+        "the server's clock is {:.1} s {direction} this machine's: nothing is lost by it, since no node's clock has a \
+         part in order or ids, but latencies that nodes tell are wrong by it; a server's clock that is set back, and \
+         a flush at the same time, may repeat ids",
         apart.as_secs_f64()
     );
     Finding::warning("clock", what, FIX)

@@ -219,7 +219,7 @@ impl Examination {
             }
             Some(tier) => self.ok("version", format!("a namespace of the tier {tier}")),
             None if self.config.development_emulator => {
-                self.ok("version", "an emulator, which does not say its tier")
+                self.ok("version", "an emulator, which does not say its tier");
             }
             None => self.ok("version", "a namespace that does not say its tier"),
         }
