@@ -38,6 +38,7 @@ use crate::{
 /// The measurement has apps of its own in the store, named after yours, and removes what it leaves there, also after
 /// Ctrl-C. A run that lost, repeated or disordered a message, or had a gap, shows no speed, and the exit code is 1.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
     #[command(flatten)]
     target: Target,
@@ -78,6 +79,12 @@ pub(crate) struct Options {
     #[arg(long, hide = true)]
     as_node: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  scaleout bench 'redis://localhost?app=chat' --baseline
+  scaleout bench --size 256 --rate 1000 --nodes 3 --seconds 10 'redis://localhost?app=chat'
+  SCALEOUT_URL='redis://localhost?app=chat' scaleout bench --json --plot out.svg";
 
 pub(crate) async fn run(options: Options, global: &Global, output: &Output) -> anyhow::Result<Exit> {
     if options.as_node {

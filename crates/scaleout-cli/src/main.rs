@@ -95,6 +95,7 @@ fn main() -> ExitCode {
 fn run(command: Command, global: &Global, output: &Output) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let exit = runtime.block_on(async {
+        store::catch_interrupts()?;
         match command {
             Command::Check(options) => check::run(options, global, output).await,
             Command::Bench(options) => bench::run(options, global, output).await,

@@ -1,15 +1,21 @@
 //! From a URL to a store, and to a node on it.
 
-use std::{env, future::Future, sync::Arc, time::Duration};
+use std::{
+    env,
+    future::Future,
+    io,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use scaleout::{
     Backplane, BackplaneConfig, Bus, BusConfig, Error, ErrorKind, Interest, StreamIndex, StreamState,
 };
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 use crate::{
     Global,
-    exit::{Interrupted, usage},
+    exit::{Exit, Interrupted, usage},
 };
 
 /// The environment variable that names the store.
@@ -29,7 +35,12 @@ pub(crate) struct Target {
 impl Target {
     /// The settings, of a store that other processes reach as well.
     pub(crate) fn settings(&self, global: &Global) -> anyhow::Result<BackplaneConfig> {
-        settings(self.url.as_deref().ok_or_else(no_url)?, global)
+        settings(self.text()?, global)
+    }
+
+    /// The URL as it was given; it may hold secrets.
+    pub(crate) fn text(&self) -> anyhow::Result<&str> {
+        self.url.as_deref().ok_or_else(no_url)
     }
 }
 
@@ -127,6 +138,18 @@ impl Node {
     }
 }
 
+/// Waits until every stream of a new node is open, for `deadline` at most.
+///
+/// # Errors
+/// As [`Node::connect`].
+pub(crate) async fn connect(
+    settings: &BackplaneConfig,
+    config: BusConfig,
+    deadline: Duration,
+) -> anyhow::Result<Bus> {
+    Node::connect(settings, config, deadline).await.map(|node| node.bus)
+}
+
 /// The settings of a node that follows a few channels, with that many payloads of what the store retains.
 pub(crate) fn listener(settings: &BackplaneConfig, backlog: usize) -> Result<BusConfig, Error> {
     let config = BusConfig::default().with_max_backlog_payloads(backlog.max(1));
@@ -149,20 +172,42 @@ pub(crate) async fn or_interrupted<F: Future>(future: F) -> anyhow::Result<F::Ou
     }
 }
 
-/// Waits for Ctrl-C, or for what asks a process to end.
+/// Waits for Ctrl-C, or for what asks a process to end; returns at once where that came before.
 pub(crate) async fn interrupted() {
+    // The sender is never dropped.
+    drop(INTERRUPTED.subscribe().wait_for(|is_interrupted| *is_interrupted).await);
+}
+
+/// Whether the process was asked to end.
+static INTERRUPTED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
+
+/// Hears from now on what asks the process to end. The first time a command ends in its own way, the second time at once.
+///
+/// # Errors
+/// Of the operating system.
+pub(crate) fn catch_interrupts() -> io::Result<()> {
     #[cfg(unix)]
-    {
+    let (mut interrupt, mut terminate) = {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    tokio::spawn(async move {
+        loop {
+            #[cfg(unix)]
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminated.recv() => {}
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
             }
-            return;
+            #[cfg(not(unix))]
+            if tokio::signal::ctrl_c().await.is_err() {
+                return;
+            }
+            if INTERRUPTED.send_replace(true) {
+                std::process::exit(Exit::Interrupted.code().into());
+            }
         }
-    }
-    let _ = tokio::signal::ctrl_c().await;
+    });
+    Ok(())
 }
 
 /// Reads a time as `10s`, `1m 30s`, `500ms`; it is above 0.

@@ -9,12 +9,9 @@ use scaleout_core::{Finding, FrameId, NodeId, Remnant, Severity, StreamIndex};
 use scaleout_redis::{RedisConfig, TlsConfig};
 use scaleout_testkit::{
     needs_redis,
-    servers::{RedisCluster, RedisSentinels, RedisServer, TestCa},
+    servers::{FakeRedis, RedisCluster, RedisSentinels, RedisServer, TestCa},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
+use tokio::net::TcpListener;
 
 use self::support::{config_of, node};
 
@@ -223,8 +220,8 @@ async fn a_version_that_is_too_old_is_told_by_name() {
         ("redis_version:6.2.14\r\nredis_mode:standalone\r\n", "redis 6.2.14", "7.0.0"),
         ("redis_version:7.1.0\r\nserver_name:valkey\r\nredis_mode:standalone\r\n", "valkey 7.1.0", "7.2.0"),
     ] {
-        let server = Fake::start(info, 0).await;
-        let findings = examine(&config_of(&server.url, "app")).await;
+        let server = FakeRedis::start(info, 0).await.expect("a port");
+        let findings = examine(&config_of(server.url(), "app")).await;
         let last = only(&findings);
         assert_found(last, Severity::Problem, "version", found, "Redis 7.0 or later, or Valkey 7.2");
         assert!(last.what.contains(least), "{last}");
@@ -236,8 +233,8 @@ async fn a_version_that_is_too_old_is_told_by_name() {
 async fn another_clock_is_told_with_what_follows() {
     const INFO: &str = "redis_version:7.2.5\r\nserver_name:valkey\r\nvalkey_version:8.1.0\r\nrole:master\r\n";
     for (seconds, told) in [(90, "s ahead of"), (-90, "s behind")] {
-        let server = Fake::start(INFO, seconds).await;
-        let findings = examine(&config_of(&server.url, "app")).await;
+        let server = FakeRedis::start(INFO, seconds).await.expect("a port");
+        let findings = examine(&config_of(server.url(), "app")).await;
         assert_found(only(&findings), Severity::Warning, "clock", told, "NTP");
         assert!(
             findings.iter().any(|it| it.subject == "version" && it.what == "valkey 8.1.0"),
@@ -519,70 +516,4 @@ async fn who_may_not_list_keys_is_told_how_to() {
     let holds: Vec<_> = left.iter().map(|remnant| remnant.holds.as_str()).collect();
     assert_eq!(left.len(), 10);
     assert!(holds.contains(&"2 entries") && holds.contains(&""), "{holds:?}");
-}
-
-/// Answers as a server of some version and with some clock would, to whom holds nothing.
-struct Fake {
-    url: String,
-    _serving: tokio::task::JoinHandle<()>,
-}
-
-impl Fake {
-    /// `info` is all that it says of itself; its clock is `seconds` ahead.
-    async fn start(info: &'static str, seconds: i64) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("redis://{}", listener.local_addr().expect("bound"));
-        let serving = tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(socket, info, seconds));
-            }
-        });
-        Self { url, _serving: serving }
-    }
-}
-
-async fn serve(mut socket: TcpStream, info: &str, seconds: i64) {
-    let mut received = Vec::new();
-    while socket.read_buf(&mut received).await.is_ok_and(|count| count > 0) {
-        while let Some((words, length)) = request(&received) {
-            received.drain(..length);
-            let answer = answer(&words, info, seconds);
-            if socket.write_all(answer.as_bytes()).await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-/// The words of the request at the beginning, and its length, once it is all there.
-fn request(bytes: &[u8]) -> Option<(Vec<String>, usize)> {
-    let line = |from: usize| {
-        let length = bytes.get(from..)?.windows(2).position(|end| end == b"\r\n")?;
-        let text = std::str::from_utf8(&bytes[from + 1..from + length]).ok()?;
-        Some((text.parse::<usize>().ok()?, from + length + 2))
-    };
-    let (count, mut at) = line(0)?;
-    let mut words = Vec::new();
-    for _ in 0..count {
-        let (length, begin) = line(at)?;
-        words.push(String::from_utf8_lossy(bytes.get(begin..begin + length)?).into_owned());
-        at = begin + length + 2;
-    }
-    (at <= bytes.len()).then_some((words, at))
-}
-
-fn answer(words: &[String], info: &str, seconds: i64) -> String {
-    match words[0].to_ascii_uppercase().as_str() {
-        "INFO" => format!("${}\r\n{info}\r\n", info.len()),
-        "TIME" => {
-            let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
-            let now = now.checked_add_signed(seconds).expect("not before 1970").to_string();
-            format!("*2\r\n${}\r\n{now}\r\n$1\r\n0\r\n", now.len())
-        }
-        "SCAN" => "*2\r\n$1\r\n0\r\n*0\r\n".into(),
-        "HGETALL" | "XRANGE" | "EXEC" => "*0\r\n".into(),
-        "XINFO" => "-ERR no such key\r\n".into(),
-        "CLIENT" | "MULTI" | "SELECT" => "+OK\r\n".into(),
-        _ => ":0\r\n".into(),
-    }
 }

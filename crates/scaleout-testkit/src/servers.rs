@@ -38,7 +38,7 @@ use std::time::Duration;
 
 #[cfg(feature = "redis-server")]
 pub use self::redis::{
-    RedisCluster, RedisClusterBuilder, RedisSentinels, RedisSentinelsBuilder, RedisServer,
+    FakeRedis, RedisCluster, RedisClusterBuilder, RedisSentinels, RedisSentinelsBuilder, RedisServer,
     RedisServerBuilder, SlotMove, redis_is_there,
 };
 pub use self::{

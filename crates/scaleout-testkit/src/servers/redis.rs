@@ -3,6 +3,7 @@
 mod builder;
 mod cluster;
 mod control;
+mod fake;
 mod log;
 mod sentinels;
 mod server;
@@ -16,6 +17,7 @@ use std::{
 pub use self::{
     builder::RedisServerBuilder,
     cluster::{RedisCluster, RedisClusterBuilder, SlotMove},
+    fake::FakeRedis,
     sentinels::{RedisSentinels, RedisSentinelsBuilder},
     server::RedisServer,
 };
