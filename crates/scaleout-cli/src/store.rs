@@ -29,7 +29,12 @@ pub(crate) struct Target {
 impl Target {
     /// The settings, of a store that other processes reach as well.
     pub(crate) fn settings(&self, global: &Global) -> anyhow::Result<BackplaneConfig> {
-        settings(self.url.as_deref().ok_or_else(no_url)?, global)
+        settings(self.text()?, global)
+    }
+
+    /// The URL as it was given; it may hold secrets.
+    pub(crate) fn text(&self) -> anyhow::Result<&str> {
+        self.url.as_deref().ok_or_else(no_url)
     }
 }
 
