@@ -146,21 +146,22 @@ async fn a_pipe_that_nobody_reads_is_no_panic() {
 
 #[tokio::test]
 async fn whoever_is_interrupted_before_it_is_done_ends_with_130() {
-    // The listener of a kernel, with nobody who answers.
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("redis://{}?app=chat", silent.local_addr().unwrap());
-    for (args, signal) in [
-        (&["check", &url][..], "INT"),
-        (&["tail", &url, "room:42"], "TERM"),
-        (&["publish", &url, "room:42", "hello"], "INT"),
-        (&["nodes", &url], "INT"),
-        (&["clean", &url, "--app", "chat", "--dry-run"], "INT"),
-    ] {
-        let mut running = Running::start(args);
-        let listener = silent.try_clone().unwrap();
-        let accepted = tokio::task::spawn_blocking(move || listener.accept());
-        let _connection =
-            tokio::time::timeout(PATIENCE, accepted).await.expect("it connects").unwrap().unwrap();
+    let interrupted_by = ["INT", "TERM", "INT", "INT", "INT"].into_iter();
+    let commands = [
+        &["check"][..],
+        &["tail", "room:42"],
+        &["publish", "room:42", "hello"],
+        &["nodes"],
+        &["clean", "--app", "chat", "--dry-run"],
+    ];
+    for (words, signal) in commands.into_iter().zip(interrupted_by) {
+        // The listener of a kernel, with nobody who answers: who connects has begun.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}?app=chat", silent.local_addr().unwrap());
+        let args = [&words[..1], &[url.as_str()], &words[1..]].concat();
+        let mut running = Running::start(&args);
+        let accepted = tokio::task::spawn_blocking(move || (silent.accept(), silent));
+        let _held = tokio::time::timeout(PATIENCE, accepted).await.expect("it connects").unwrap();
         running.signal(signal).await;
         assert_eq!(running.told().await.as_deref(), Some("error: interrupted"), "{args:?}");
         assert_eq!(running.code().await, 130, "{args:?}");
