@@ -19,9 +19,9 @@ use crate::{
 
 /// Look at a store as a node would find it, and measure a round trip.
 ///
-/// What is found is ok, a warning or a problem, and what is to be mended says how. Nothing is changed, but for what a node makes
-/// when it connects, and the small messages of the round trips, on channels that nobody else has. It connects only where no problem was
-/// found, and not at all with --no-probe.
+/// What is found is ok, a warning or a problem, and what is to be mended says how. Nothing is changed, but for what a
+/// node makes when it connects, and the small messages of the round trips, on channels that nobody else has. It
+/// connects only where no problem was found, and not at all with --no-probe.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {

@@ -18,8 +18,8 @@ use crate::{
 
 /// Remove everything that an app has in a store: streams, tables, topics, and all messages in them.
 ///
-/// It lists what there is and asks before it removes anything. What belongs to other apps stays. Nodes of the app that still run
-/// make it anew, and tell their subscriptions of a gap.
+/// It lists what there is and asks before it removes anything. What belongs to other apps stays. Nodes of the app
+/// that still run make it anew, and tell their subscriptions of a gap.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {

@@ -22,12 +22,13 @@ use crate::{
 
 /// Show the nodes of a cluster: who they are, whether they are ready, and how far behind the store.
 ///
-/// It is no member: no node sees anybody join or leave. Nodes are those that joined by scaleout-cluster, or by what is built on it,
-/// such as the adapter for Socket.IO (cluster `socketio`); nodes that only publish are not among them.
+/// It is no member: no node sees anybody join or leave. Nodes are those that joined by scaleout-cluster, or by what
+/// is built on it, such as the adapter for Socket.IO (cluster `socketio`); nodes that only publish are not among
+/// them.
 ///
-/// `behind` is what the node did not receive yet of the stream on which it is furthest behind; `headroom` is how much more may come on
-/// a stream before the node, if it stood still, lost the first message: at least, and the least of all its streams. Times are those
-/// counts over what the streams carried just now.
+/// `behind` is what the node did not receive yet of the stream on which it is furthest behind; `headroom` is how much
+/// more may come on a stream before the node, if it stood still, lost the first message: at least, and the least of
+/// all its streams. Times are those counts over what the streams carried just now.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
@@ -95,7 +96,8 @@ struct Seen {
     behind: Behind,
 }
 
-/// How far a node is behind and from losing something, on the streams where it is worst; `None` where the store cannot tell.
+/// How far a node is behind and from losing something, on the streams where it is worst; `None` where the store
+/// cannot tell.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Serialize)]
 struct Behind {
     behind_payloads: Option<u64>,

@@ -46,8 +46,8 @@ impl Output {
         write_line(format_args!("{line}"))
     }
 
-    /// Writes text of several lines, where stdout is for people; in place of the earlier one, where that is a terminal and
-    /// `again`.
+    /// Writes text of several lines, where stdout is for people; in place of the earlier one, where that is a
+    /// terminal and `again`.
     ///
     /// # Errors
     /// As [`text`](Self::text).
@@ -142,7 +142,8 @@ pub(crate) fn coloured(choice: ColorChoice, is_terminal: bool) -> bool {
     }
 }
 
-/// A time as `2026-02-03T04:05:06.789Z`; what is beyond the year 9999, as nonsense of another process may be, is its end.
+/// A time as `2026-02-03T04:05:06.789Z`; what is beyond the year 9999, as nonsense of another process may be, is its
+/// end.
 pub(crate) fn timestamp(time: SystemTime) -> String {
     const LAST: Duration = Duration::from_secs(253_402_300_799);
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().min(LAST);

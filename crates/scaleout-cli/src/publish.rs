@@ -23,8 +23,8 @@ use crate::{
 
 /// Publish a message, or one for each line of stdin, and wait until the store has them.
 ///
-/// The order of the lines is the order of the messages. The first that fails ends the command, which says which line it was;
-/// what was published before stays published.
+/// The order of the lines is the order of the messages. The first that fails ends the command, which says which line
+/// it was; what was published before stays published.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "scaleout publish [OPTIONS] [URL] <CHANNEL> [TEXT|-]", after_help = EXAMPLES)]
 pub(crate) struct Options {

@@ -14,8 +14,8 @@ use crate::{
 
 /// Print the T-SQL that makes a database ready for an app, without connecting to anything.
 ///
-/// It creates what is not there and brings to this version what is older; messages stay. Nodes of the database then need no
-/// right but the one that --grants gives, with `install=verify` or `install=none` in their settings.
+/// It creates what is not there and brings to this version what is older; messages stay. Nodes of the database then
+/// need no right but the one that --grants gives, with `install=verify` or `install=none` in their settings.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {

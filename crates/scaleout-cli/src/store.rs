@@ -181,7 +181,8 @@ pub(crate) async fn interrupted() {
 /// Whether the process was asked to end.
 static INTERRUPTED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
 
-/// Hears from now on what asks the process to end. The first time a command ends in its own way, the second time at once.
+/// Hears from now on what asks the process to end. The first time a command ends in its own way, the second time at
+/// once.
 ///
 /// # Errors
 /// Of the operating system.

@@ -22,16 +22,16 @@ use crate::{
 
 /// Show the messages of channels as they come, and what may be missing of them.
 ///
-/// Text is shown as it is, but for control characters; what is not UTF-8 as base64. At the end, which is Ctrl-C or --count,
-/// it tells the cursor with which to go on.
+/// Text is shown as it is, but for control characters; what is not UTF-8 as base64. At the end, which is Ctrl-C or
+/// --count, it tells the cursor with which to go on.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "scaleout tail [OPTIONS] [URL] <CHANNEL>...", after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// The store (else SCALEOUT_URL names it), and the channels.
     #[arg(required = true, value_name = "URL|CHANNEL")]
     words: Vec<String>,
-    /// Where to begin: a cursor, which is told at the end of an earlier run and with every message in JSON, or `start`, the
-    /// oldest of the store's newest epoch that it still retains. Without it: from now on.
+    /// Where to begin: a cursor, which is told at the end of an earlier run and with every message in JSON, or
+    /// `start`, the oldest of the store's newest epoch that it still retains. Without it: from now on.
     #[arg(long, value_name = "CURSOR|start", allow_hyphen_values = true)]
     from: Option<From>,
     /// End after that many messages.

@@ -4,14 +4,16 @@
 //! ask       byte version, 1; byte flags (1: with the members); more is skipped. Empty: no flags.
 //! report    byte version, 1
 //!           number incarnation, about (as in a heartbeat)
-//!           text release of scaleout-cluster, number uptime in ms, number clock in µs since 1970, byte flags (1: ready)
-//!           number count of streams, of each: byte flags (1: a position follows, 2: up); number epoch, number id, number index
+//!           text release of scaleout-cluster, number uptime in ms, number clock in µs since 1970
+//!           byte flags (1: ready)
+//!           number count of streams, of each: byte flags (1: a position follows, 2: up),
+//!             number epoch, number id, number index
 //!           number count of counters, of each: number (published, received, delivered, gaps, faults)
 //!           number count of members, of each: node, text label
 //! ```
 //!
-//! The fields are those of [`codec`](crate::codec). A later release adds flags, counters, and fields behind the last one, all of
-//! which an earlier one skips; what an earlier one did not send counts as 0.
+//! The fields are those of [`codec`](crate::codec). A later release adds flags, counters, and fields behind the last
+//! one, all of which an earlier one skips; what an earlier one did not send counts as 0.
 
 use std::time::{Duration, SystemTime};
 

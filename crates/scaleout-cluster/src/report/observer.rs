@@ -18,8 +18,9 @@ use crate::{
 
 /// Sees what the members of a cluster are up to without being one: for command lines and dashboards.
 ///
-/// No member learns of it: nobody joins, nobody leaves, and it has no lease. Its question is one request to all, which each
-/// member answers on a channel that only this node reads; who is there it learns from the members themselves.
+/// No member learns of it: nobody joins, nobody leaves, and it has no lease. Its question is one request to all,
+/// which each member answers on a channel that only this node reads; who is there it learns from the members
+/// themselves.
 #[derive(Debug)]
 pub struct Observer {
     bus: Bus,
@@ -75,8 +76,8 @@ impl Observer {
     /// Where nobody answers at all it waits that long: there is no cluster of that name, or its nodes are cut off.
     ///
     /// # Errors
-    /// As [`Bus::publish`] for the question, and [`Timeout`](ErrorKind::Timeout) where the store does not take it within
-    /// `deadline`.
+    /// As [`Bus::publish`] for the question, and [`Timeout`](ErrorKind::Timeout) where the store does not take it
+    /// within `deadline`.
     ///
     /// # Cancel safety
     /// Dropping the future ends the wait.

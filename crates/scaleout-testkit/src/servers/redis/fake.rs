@@ -23,8 +23,8 @@ pub struct FakeRedis {
 }
 
 impl FakeRedis {
-    /// Listens on a free port. `info` is all that it says of itself when it is asked `INFO`, and its clock is `seconds` ahead
-    /// of the one here, or behind it where that is less than 0.
+    /// Listens on a free port. `info` is all that it says of itself when it is asked `INFO`, and its clock is
+    /// `seconds` ahead of the one here, or behind it where that is less than 0.
     ///
     /// # Errors
     /// Where there is no port.
