@@ -75,7 +75,7 @@ pub struct CounterValue {
     pub value: u64,
 }
 
-/// Something over a bus that counts, for [`Bus::export`](crate::Bus::export_counters) (feature `metrics`).
+/// Something over a bus that counts, for [`Bus::export_counters`](crate::Bus::export_counters) (feature `metrics`).
 pub trait CounterSource: Send + Sync {
     /// All its counters, always in the same order.
     fn counters(&self) -> Vec<CounterValue>;
