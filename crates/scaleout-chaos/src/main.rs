@@ -60,13 +60,13 @@ struct Options {
     /// The store: a real redis-server, the test server of SQL Server, or the emulator of Service Bus.
     #[arg(long, value_enum, default_value = "redis")]
     provider: Provider,
-    /// How many seeds, from the first on.
-    #[arg(long, default_value_t = 20)]
-    seeds: u64,
-    /// Runs new seeds until so many minutes are over, instead of a number of seeds.
+    /// How many seeds, from the first on; by default 20, or the one that `--seed` names.
     #[arg(long)]
+    seeds: Option<u64>,
+    /// Runs new seeds until so many minutes are over, instead of a number of seeds.
+    #[arg(long, conflicts_with = "seeds")]
     minutes: Option<u64>,
-    /// The first seed; alone, it is the only one.
+    /// The first seed, 1 by default.
     #[arg(long)]
     seed: Option<u64>,
     /// Node processes at a time.
@@ -94,6 +94,9 @@ struct Options {
     #[arg(long, hide = true)]
     swallow: Option<u64>,
 }
+
+/// Seeds where nobody says how many.
+const SEEDS: u64 = 20;
 
 /// What is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -131,10 +134,10 @@ async fn chaos(options: &Options) -> Result<bool> {
     let jobs =
         options.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |it| it.get().min(4)));
     let first = options.seed.unwrap_or(1);
-    let last = match (options.minutes, options.seed, options.seeds) {
-        (Some(_), ..) => u64::MAX,
-        (None, Some(_), 20) => first,
-        (None, _, seeds) => first + seeds.saturating_sub(1),
+    let seeds = options.seeds.unwrap_or(if options.seed.is_some() { 1 } else { SEEDS });
+    let last = match options.minutes {
+        Some(_) => u64::MAX,
+        None => first.saturating_add(seeds).saturating_sub(1),
     };
     let deadline = options.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     // Not tasks: node processes end with the thread that started them, and this one stays.

@@ -187,8 +187,8 @@ impl Plan {
         };
         let ring_bytes = if random.u8(..4) == 0 { 64 << 10 } else { 64 << 20 };
         let rate = match provider {
-            Provider::Redis => 100,
-            Provider::Sqlserver => 60,
+            Provider::Redis => 50,
+            Provider::Sqlserver => 50,
             Provider::Servicebus => 40,
         };
         let step = |random: &mut Rng| Step {
@@ -273,7 +273,8 @@ fn of_servicebus(random: &mut Rng) -> StoreFault {
     match random.u8(..15) {
         0 => StoreFault::KillClients,
         1 => StoreFault::Outage,
-        2 => StoreFault::Freeze,
+        // Only the connections that there are: some nodes are back before others notice.
+        2 => StoreFault::Stutter { lasts: Duration::from_millis(random.u64(500..3000)) },
         3 => StoreFault::Detach,
         4 => StoreFault::Throttle { count },
         5 => StoreFault::Latency { latency: Duration::from_millis(random.u64(1..30)) },

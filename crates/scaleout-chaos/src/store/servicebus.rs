@@ -41,7 +41,7 @@ impl ServiceBus {
                 faults.refuse_connections(true);
                 faults.kill_connections();
             }
-            StoreFault::Freeze => faults.freeze(),
+            StoreFault::Stutter { .. } => faults.freeze(),
             StoreFault::Detach => faults.detach_all(),
             StoreFault::Throttle { count } => faults.server_busy(*count),
             StoreFault::Latency { latency } => faults.delay(*latency),
@@ -64,7 +64,7 @@ impl ServiceBus {
     pub(super) fn relent(&self, fault: &StoreFault) {
         match fault {
             StoreFault::Outage => self.emulator.faults().refuse_connections(false),
-            StoreFault::Freeze => self.emulator.faults().thaw(),
+            StoreFault::Stutter { .. } => self.emulator.faults().thaw(),
             _ => {}
         }
     }
