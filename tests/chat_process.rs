@@ -63,10 +63,10 @@ async fn options_that_cannot_work_are_refused_with_the_reason() {
 async fn the_backplane_may_be_said_in_the_environment_and_is_not_shown() {
     for (options, status) in [([].as_slice(), 1), (&["--help"], 0)] {
         let mut command = ChatProcess::command(options);
-        let output = command.env("SCALEOUT_BACKPLANE", "nats://:secret@localhost").output().await.unwrap();
+        let output = command.env("SCALEOUT_URL", "nats://:secret@localhost").output().await.unwrap();
         let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert_eq!(output.status.code(), Some(status), "{told}");
-        let expected = if status == 0 { "[env: SCALEOUT_BACKPLANE]" } else { "nats://" };
+        let expected = if status == 0 { "[env: SCALEOUT_URL]" } else { "nats://" };
         assert!(told.contains(expected) && !told.contains("secret"), "{told}");
     }
 }

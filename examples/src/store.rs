@@ -17,7 +17,7 @@ pub struct StoreOptions {
         long,
         value_name = "URL",
         default_value = "memory:",
-        env = "SCALEOUT_BACKPLANE",
+        env = "SCALEOUT_URL",
         hide_env_values = true
     )]
     pub backplane: String,

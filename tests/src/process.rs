@@ -59,7 +59,7 @@ impl ChatProcess {
     pub fn command_of(example: Example, options: &[&str]) -> Command {
         let mut command = Command::new(binary(example));
         // Whoever runs the tests may have a store of his own.
-        command.args(options).env_remove("SCALEOUT_BACKPLANE").kill_on_drop(true);
+        command.args(options).env_remove("SCALEOUT_URL").kill_on_drop(true);
         command
     }
 
