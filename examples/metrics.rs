@@ -7,8 +7,8 @@
 //! curl http://127.0.0.1:9464/metrics
 //! ```
 //!
-//! Or one process for each node, over any store, each with `--listen` and the same `--backplane`. The dashboard for Grafana and the
-//! alerts are in `docs/grafana`, and `docs/operations.md` says what the numbers mean.
+//! Or one process for each node, over any store, each with `--listen` and the same `--backplane`. The dashboard for
+//! Grafana and the alerts are in `docs/grafana`, and `docs/operations.md` says what the numbers mean.
 
 use std::{error::Error, net::SocketAddr, time::Duration};
 
@@ -58,8 +58,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let address = if options.once { SocketAddr::from(([127, 0, 0, 1], 0)) } else { *address };
         let recorder = recorder()?;
         let url = serve(address, recorder.handle()).await?;
-        // The bus registers its metrics when it starts, with the recorder that is there by then. A process with one node, as most are,
-        // installs one for all of it before it connects: `PrometheusBuilder::new().install_recorder()`.
+        // The bus registers its metrics when it starts, with the recorder that is there by then. A process with one
+        // node, as most are, installs one for all of it before it connects: `install_recorder()` of the builder.
         let builder = options.backplane.parse::<BackplaneConfig>()?.bus(BusConfig::default())?;
         let bus = metrics::with_local_recorder(&recorder, || builder.start())?;
         println!("node {} on {url}", bus.node());

@@ -1,4 +1,5 @@
-//! A trace that goes on at another node: what one node does because of a message is part of what made another node publish it.
+//! A trace that goes on at another node: what one node does because of a message is part of what made another node
+//! publish it.
 //!
 //! Nothing leaves this process: finished spans are kept in memory and printed. An application has an exporter of
 //! `opentelemetry-otlp` in place of that, and the rest as it is here.

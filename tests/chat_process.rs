@@ -60,6 +60,18 @@ async fn options_that_cannot_work_are_refused_with_the_reason() {
 }
 
 #[tokio::test]
+async fn the_backplane_may_be_said_in_the_environment_and_is_not_shown() {
+    for (options, status) in [([].as_slice(), 1), (&["--help"], 0)] {
+        let mut command = ChatProcess::command(options);
+        let output = command.env("SCALEOUT_BACKPLANE", "nats://:secret@localhost").output().await.unwrap();
+        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{told}");
+        let expected = if status == 0 { "[env: SCALEOUT_BACKPLANE]" } else { "nats://" };
+        assert!(told.contains(expected) && !told.contains("secret"), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn help_names_every_option() {
     let help = run(&["--help"]).await;
     let told = String::from_utf8(help.stdout).unwrap();

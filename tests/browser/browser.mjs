@@ -25,12 +25,13 @@ export const launch = () => chromium.launch({ executablePath: executable(), chro
 /**
  * Opens a page as somebody who shares nothing with others. `options` are those of the browser's context.
  *
- * `strict` pages make no error at all; others may fail to reach a node that is gone.
+ * `strict` pages make no error at all; others may fail to reach a node that is gone. `init` runs before their own script.
  */
 export async function open(browser, url, options = {}) {
-  const { strict = true, ...context } = options;
+  const { strict = true, init, ...context } = options;
   const page = await (await browser.newContext({ viewport: { width: 900, height: 640 }, ...context })).newPage();
   page.setDefaultTimeout(DEADLINE);
+  if (init) await page.addInitScript(init);
   page.faults = [];
   page.on("pageerror", (error) => page.faults.push(String(error)));
   page.on("console", (message) => {

@@ -5,11 +5,17 @@ import assert from "node:assert/strict";
 import { runner } from "../socketio-client/runner.mjs";
 import { close, open, picture, until } from "./browser.mjs";
 
+/** Runs in a page: a toast stays until it is taken away, since a slow machine may need longer to see it. */
+function keepToasts() {
+  const { setTimeout } = window;
+  window.setTimeout = (then, ms) => setTimeout(then, ms === 8_000 ? 3_600_000 : ms);
+}
+
 /** Somebody on a page. */
 class Visitor {
   static async of(browser, node, user, path = "/", options = {}) {
     const visitor = new Visitor();
-    visitor.page = await open(browser, `${node}${path}?user=${user}`, options);
+    visitor.page = await open(browser, `${node}${path}?user=${user}`, { init: keepToasts, ...options });
     visitor.user = user;
     await visitor.isOn(node);
     return visitor;

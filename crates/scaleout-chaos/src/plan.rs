@@ -187,9 +187,9 @@ impl Plan {
         };
         let ring_bytes = if random.u8(..4) == 0 { 64 << 10 } else { 64 << 20 };
         let rate = match provider {
-            Provider::Redis => 300,
-            Provider::Sqlserver => 100,
-            Provider::Servicebus => 50,
+            Provider::Redis => 100,
+            Provider::Sqlserver => 60,
+            Provider::Servicebus => 40,
         };
         let step = |random: &mut Rng| Step {
             fault: fault(provider, persistence, nodes, clients, random),
@@ -218,10 +218,10 @@ fn fault(
         }),
         12 => Fault::KillInOutage { node },
         13 | 14 => Fault::KillNode { node },
-        15 | 16 => Fault::FreezeNode { node, lasts: 2 * lasts },
+        15 | 16 => Fault::FreezeNode { node, lasts: 3 * lasts },
         17 => Fault::Cut { node },
         18 => Fault::Refuse { node, lasts },
-        19 => Fault::HalfOpen { node, lasts: 2 * lasts },
+        19 => Fault::HalfOpen { node, lasts: 3 * lasts },
         20 => Fault::Delay { node, delay: Duration::from_millis(random.u64(5..60)), lasts },
         21 => Fault::HoldNode { node, lasts },
         22 => Fault::SlowReader { client, lasts },

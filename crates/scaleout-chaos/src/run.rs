@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// What an idle machine does in milliseconds, a busy one does in this time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often something is looked at that tells no change.
 const POLL: Duration = Duration::from_millis(25);
@@ -305,7 +305,7 @@ impl<'a> Run<'a> {
     async fn all_notice(&mut self) -> Result<()> {
         if !self.settings.is_bus() {
             // A bare loop has no states; this is what the others take at least.
-            sleep(Duration::from_millis(1200)).await;
+            sleep(Duration::from_millis(2500)).await;
             return Ok(());
         }
         self.eventually("every node notices", async |run| {

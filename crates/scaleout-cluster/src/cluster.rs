@@ -147,7 +147,7 @@ impl Cluster {
         presence::register(&inner);
         report::register(&inner);
         #[cfg(feature = "metrics")]
-        bus.export(inner.counters.clone());
+        bus.export_counters(inner.counters.clone());
         let tasks = [
             runtime.spawn(router::receive(Arc::clone(&inner), subscription)).abort_handle(),
             runtime.spawn(router::pass_time(Arc::clone(&inner))).abort_handle(),

@@ -7,8 +7,8 @@
 //! cargo bench -p scaleout-core --bench metrics --features metrics -- frames 500000 prometheus
 //! ```
 //!
-//! `frames`: messages of 64 bytes as fast as they go, in full frames; `lone`: each is awaited, and is a frame of its own.
-//! `docs/performance.md` has the figures.
+//! `frames`: messages of 64 bytes as fast as they go, in full frames; `lone`: each is awaited, and is a frame of its
+//! own. `docs/performance.md` has the figures.
 
 use std::time::Instant;
 

@@ -97,7 +97,8 @@ impl FromStr for Traceparent {
     /// Reads the value of a header `traceparent`.
     ///
     /// # Errors
-    /// [`InvalidTraceparent`](ErrorKind::InvalidTraceparent) for anything else, upper-case digits and ids of zeros included.
+    /// [`InvalidTraceparent`](ErrorKind::InvalidTraceparent) for anything else, upper-case digits and ids of zeros
+    /// included.
     fn from_str(text: &str) -> Result<Self, Error> {
         parse(text).ok_or_else(|| ErrorKind::InvalidTraceparent.into())
     }

@@ -376,7 +376,7 @@ async fn counters_of_others_are_exported_as_long_as_they_live() {
     let door = Arc::new(Door(AtomicUsize::new(2)));
     let bus = metrics::with_local_recorder(&recorder, || {
         let bus = Bus::builder(store.backplane()).start().unwrap();
-        bus.export(door.clone());
+        bus.export_counters(door.clone());
         bus
     });
     let opened = || {

@@ -98,7 +98,7 @@ impl Shared {
             }
             let counts = Arc::<Counts>::default();
             #[cfg(feature = "metrics")]
-            bus.export(counts.clone());
+            bus.export_counters(counts.clone());
             Self {
                 stream: bus.stream_of(cluster.channel()),
                 state,

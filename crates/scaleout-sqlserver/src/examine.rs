@@ -275,8 +275,8 @@ impl Examination<'_> {
             }
             false => (format!("in the database {}", identifier(&self.look.config.database)), None),
         };
-        let what = format!("{} lacks {name} {place}: {so}", self.user);
-        let fix = format!("{}; or {LET_A_DBA_INSTALL}", grant(name, on.as_deref(), &self.user));
+        let what = format!("{} lacks {name} {place}: {so}; grant it, or {LET_A_DBA_INSTALL}", self.user);
+        let fix = grant(name, on.as_deref(), &self.user);
         self.findings.push(finding("permissions", what, fix));
     }
 

@@ -75,7 +75,7 @@ impl<'a> Look<'a> {
         Self { link, config, target: config.into() }
     }
 
-    /// The layout row, which every login may learn that may run; `None` where the objects are not there, or not complete.
+    /// The layout row, which every login may learn that may run; `None` where the objects are not all there.
     pub(crate) async fn layout(&mut self) -> Result<Option<Layout>, Failure> {
         let Names { positions, .. } = Names::new(&self.config.schema, self.config.table_count);
         match Positions::of(self.link, &positions).await {

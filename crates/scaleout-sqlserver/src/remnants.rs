@@ -17,8 +17,8 @@ impl SqlServerConfig {
     /// What this app has in the store, whether its nodes run or not; nothing is changed.
     ///
     /// These are the tables, procedures and queues of the schema, the services of the doorbell, and the schema, where
-    /// nobody else has something in it. A login sees what it has a permission on: one that may only run does not see the
-    /// tables. A schema of another app has nothing of this one.
+    /// nobody else has something in it. A login sees what it has a permission on: one that may only run does not see
+    /// the tables. A schema of another app has nothing of this one.
     ///
     /// # Errors
     /// The store cannot be asked.

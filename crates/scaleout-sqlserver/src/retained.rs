@@ -15,8 +15,8 @@ impl Node {
     /// The first and the last row of the newest epoch of the stream at place `lane`.
     ///
     /// It takes the procedures that reading takes, so that a login that may do no more is enough, and objects of every
-    /// version have them: `positions` says where the epoch begins and where the stream stands, and `read`, from there on,
-    /// yields the first row that trim has left. That row comes with its payload, which is empty where nothing was
+    /// version have them: `positions` says where the epoch begins and where the stream stands, and `read`, from there
+    /// on, yields the first row that trim has left. That row comes with its payload, which is empty where nothing was
     /// trimmed.
     pub(crate) async fn retained(&self, lane: usize) -> Result<Retained, Error> {
         let mut link = self.pool.lease().await?;

@@ -1,5 +1,6 @@
-//! The one door for developers: `cargo xtask test` and `cargo xtask check`.
+//! The one door for developers: `cargo xtask test`, `cargo xtask check` and `cargo xtask chaos`.
 
+mod chaos;
 mod check;
 mod docs;
 mod node_packages;
@@ -29,6 +30,9 @@ enum Task {
     ///
     /// What is not installed (cargo-deny, cargo-fuzz with a nightly toolchain) is skipped, and the last line says so.
     Check(check::Options),
+    /// Puts node processes on a store through faults by seed, and judges what their clients saw; see `--help`.
+    #[command(disable_help_flag = true)]
+    Chaos(chaos::Options),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +40,7 @@ fn main() -> ExitCode {
     let outcome = Workspace::load().and_then(|workspace| match task {
         Task::Test(options) => test::run(&workspace, &options),
         Task::Check(options) => check::run(&workspace, &options),
+        Task::Chaos(options) => chaos::run(&workspace, &options),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -34,9 +34,7 @@ pub(crate) struct Redis {
 }
 
 pub(super) fn url(port: u16) -> String {
-    format!(
-        "redis://127.0.0.1:{port}?app={APP}&streams={STREAMS}&liveness=600ms&max_backoff=500ms&fatal_retry=1s"
-    )
+    format!("redis://127.0.0.1:{port}?app={APP}&streams={STREAMS}&max_backoff=500ms&fatal_retry=1s")
 }
 
 impl Redis {

@@ -64,7 +64,13 @@ impl Crew {
     pub(super) async fn tell(&mut self, index: usize, order: &Order) -> anyhow::Result<()> {
         let member = self.members.get_mut(index).context("a process that there is")?;
         let line = format!("{}\n", serde_json::to_string(order)?);
-        member.orders.write_all(line.as_bytes()).await.context("a process of the run ended")
+        if member.orders.write_all(line.as_bytes()).await.is_ok() {
+            return Ok(());
+        }
+        // It ended, and said why.
+        loop {
+            self.hear(ENDING).await?;
+        }
     }
 
     /// The next answer of any of them, and whose it is.

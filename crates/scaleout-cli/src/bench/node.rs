@@ -1,6 +1,12 @@
 //! A process of a run: one publisher, or one receiver.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail};
 use hdrhistogram::Histogram;
@@ -83,6 +89,7 @@ pub(super) async fn tally_all(
     let mut tally = Tally::new(case.channels, case.max_ahead());
     let (mut sent, mut used) = (None, None);
     let (mut count, mut quiet_since) = (0, Instant::now());
+    let last = Last::default();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     say(&Answer::Ready)?;
@@ -90,7 +97,7 @@ pub(super) async fn tally_all(
         // Only what cannot go on at once looks at the other arms, so they cost nothing under load.
         tokio::select! {
             biased;
-            taken = source.next(&mut tally) => {
+            taken = last.note(source.next(&mut tally)) => {
                 taken?;
                 if let Some(behind) = tally.due() {
                     say(&Answer::Seen { behind })?;
@@ -117,12 +124,39 @@ pub(super) async fn tally_all(
         }
         let Some(of) = sent else { continue };
         if tally.received() >= of || quiet_since.elapsed() > PATIENCE {
-            let (last, used) = (now(), cpu().zip(used).map(|(now, before)| now - before));
+            let (last, used) = (last.time(), cpu().zip(used).map(|(now, before)| now - before));
             let aftermath = async { while source.next(&mut tally).await.is_ok() {} };
             let _ = timeout(AFTERMATH, aftermath).await;
             say(&Answer::Received(tally.sum(of, last, used)))?;
             sent = None;
         }
+    }
+}
+
+/// When the last message came, seen by that nothing else was there then: a look at the clock for each would cost more.
+#[derive(Default)]
+struct Last {
+    is_over: Cell<bool>,
+    time: Cell<u64>,
+}
+
+impl Last {
+    async fn note<F: Future>(&self, next: F) -> F::Output {
+        let mut next = pin!(next);
+        let next = poll_fn(|context| {
+            let polled = next.as_mut().poll(context);
+            if matches!(polled, Poll::Pending) && !self.is_over.replace(true) {
+                self.time.set(now());
+            }
+            polled
+        });
+        let next = next.await;
+        self.is_over.set(false);
+        next
+    }
+
+    fn time(&self) -> u64 {
+        if self.is_over.get() { self.time.get() } else { now() }
     }
 }
 

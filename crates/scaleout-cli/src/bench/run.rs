@@ -106,7 +106,10 @@ async fn phase(crew: &mut Crew, case: &Case, seconds: f64) -> anyhow::Result<(Pu
             _ => {}
         }
     }
-    Ok((published.unwrap_or_default(), received.into_iter().flatten().collect()))
+    let published = published.unwrap_or_default();
+    // What did not come will not: the next phase does not wait for it.
+    crew.tell(publisher, &Order::Seen { behind: published.total }).await?;
+    Ok((published, received.into_iter().flatten().collect()))
 }
 
 fn sum(published: &Published, received: &[Received], store: Option<u64>) -> Run {

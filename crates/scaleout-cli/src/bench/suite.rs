@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use scaleout::{AppName, BackplaneConfig, Role};
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     Options,
@@ -19,7 +19,7 @@ use crate::{
     Global,
     exit::Interrupted,
     output::{Output, Progress},
-    store::{CLOSE_DEADLINE, connect},
+    store::{self, Node},
 };
 
 /// How long the store may take to answer at all.
@@ -40,6 +40,12 @@ pub(super) struct Suite<'a> {
 impl Suite<'_> {
     /// Runs everything. Each size is reported as soon as it is done.
     pub(super) async fn run(&self) -> anyhow::Result<Vec<Line>> {
+        // Also while something else is done than to wait for it.
+        let (interrupt, interrupted) = watch::channel(false);
+        tokio::spawn(async move {
+            store::interrupted().await;
+            interrupt.send_replace(true);
+        });
         self.reach().await?;
         let carriers = self.carriers();
         let steps = self.options.sizes.len() * self.options.runs * carriers.len();
@@ -52,7 +58,7 @@ impl Suite<'_> {
                     // Who is first changes, so that neither has the better half of what the machine does meanwhile.
                     let index = (turn + round) % carriers.len();
                     let case = self.case(carriers[index], size);
-                    let done = self.once(&case, round, &progress).await?;
+                    let done = self.once(&case, round, &progress, interrupted.clone()).await?;
                     runs[index].push(done);
                     progress.0.inc(1);
                 }
@@ -68,12 +74,17 @@ impl Suite<'_> {
     async fn reach(&self) -> anyhow::Result<()> {
         let place = self.settings.apart(self.fresh_app()?);
         let config = scaleout::BusConfig::default().with_role(Role::PublishOnly);
-        let connected = connect(&place, config, CONNECT).await;
-        if let Ok(bus) = &connected {
-            bus.close(CLOSE_DEADLINE).await;
+        match Node::connect(&place, config, CONNECT).await {
+            Ok(node) => {
+                node.close().await;
+                self.clean(&place).await
+            }
+            Err(error) => {
+                // Perhaps it made something; where it did not come so far, this fails as well.
+                let _ = timeout(CONNECT, place.remove_remnants()).await;
+                Err(error)
+            }
         }
-        let cleaned = self.clean(&place).await;
-        connected.map(drop).and(cleaned)
     }
 
     fn carriers(&self) -> Vec<Carrier> {
@@ -113,7 +124,13 @@ impl Suite<'_> {
     }
 
     /// One run. Whatever becomes of it, its processes are ended and what it left in the store is removed.
-    async fn once(&self, case: &Case, round: usize, progress: &Progress) -> anyhow::Result<Run> {
+    async fn once(
+        &self,
+        case: &Case,
+        round: usize,
+        progress: &Progress,
+        mut interrupted: watch::Receiver<bool>,
+    ) -> anyhow::Result<Run> {
         let what = format!("{} B, {case}, run {} of {}", case.size, round + 1, self.options.runs);
         progress.0.set_message(what.clone());
         let app = self.fresh_app()?;
@@ -133,7 +150,7 @@ impl Suite<'_> {
             };
             tokio::select! {
                 biased;
-                () = interrupted() => Err(Interrupted.into()),
+                _ = interrupted.wait_for(|interrupted| *interrupted) => Err(Interrupted.into()),
                 done = measuring => done.with_context(|| what.clone()),
             }
         };
@@ -187,23 +204,6 @@ impl Suite<'_> {
             baseline_figures: baseline,
         }
     }
-}
-
-/// Resolves with Ctrl-C, and where the system asks to end.
-async fn interrupted() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// What the processor time of the store is asked of, where it tells.

@@ -1,7 +1,7 @@
 //! What a bus tells a recorder of `metrics`.
 //!
-//! Everything is registered once, when the bus starts. One task then exports the counters and gauges once a second, so that
-//! nothing is paid per message; only the histograms are recorded where things happen, once for each frame.
+//! Everything is registered once, when the bus starts. One task then exports the counters and gauges once a second, so
+//! that nothing is paid per message; only the histograms are recorded where things happen, once for each frame.
 
 mod families;
 mod lag;
@@ -75,7 +75,7 @@ pub struct CounterValue {
     pub value: u64,
 }
 
-/// Something over a bus that counts, for [`Bus::export`](crate::Bus::export) (feature `metrics`).
+/// Something over a bus that counts, for [`Bus::export`](crate::Bus::export_counters) (feature `metrics`).
 pub trait CounterSource: Send + Sync {
     /// All its counters, always in the same order.
     fn counters(&self) -> Vec<CounterValue>;

@@ -266,9 +266,10 @@ impl Bus {
 
     /// Exports the counters of something that works over this bus with its own, as long as somebody else holds it too.
     ///
-    /// Feature `metrics`. Names and labels hold no channel, and nothing else of which there is no bounded number.
+    /// Feature `metrics`. They are registered by this call, with the recorder that is installed by then. Names and labels
+    /// hold no channel, and nothing else of which there is no bounded number.
     #[cfg(feature = "metrics")]
-    pub fn export(&self, source: Arc<dyn CounterSource>) {
+    pub fn export_counters(&self, source: Arc<dyn CounterSource>) {
         self.inner().metrics.add(source);
     }
 

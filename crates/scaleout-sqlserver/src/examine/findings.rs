@@ -108,8 +108,8 @@ pub(super) fn not_connected(failure: Failure, config: &SqlServerConfig) -> Findi
 fn hint(failure: &Failure, config: &SqlServerConfig) -> Option<String> {
     use std::io::ErrorKind::{ConnectionRefused, TimedOut};
 
-    let listens = "start the server, and have it listen to TCP (SQL Server Configuration Manager, Protocols, TCP/IP); or \
-                   set host and port right";
+    let listens = "start the server, and have it listen to TCP (SQL Server Configuration Manager, Protocols, TCP/IP); \
+                   or set host and port right";
     let is_open = format!(
         "open the port to {} on the way there (Test-NetConnection, nc -vz), or set a longer connect_timeout",
         config.host
@@ -168,8 +168,8 @@ impl Clock {
             return Finding::ok("clock", "the server's clock is that of this machine, within a second");
         }
         let what = format!(
-            "the server's clock is {:.1} s {direction} this machine's: retention and the doorbell go by the server's and \
-             do not mind, but latencies are measured wrong by as much, and tokens and certificates may be refused",
+            "the server's clock is {:.1} s {direction} this machine's: retention and the doorbell go by the server's \
+             and do not mind, but latencies are measured wrong by as much, and tokens and certificates may be refused",
             skew.as_secs_f64()
         );
         Finding::warning(
@@ -217,8 +217,9 @@ impl Base {
         if !self.has_row_versions {
             findings.push(Finding::warning(
                 "retention",
-                "row versioning is off: readers wait for publishers and for trim",
-                format!("ALTER DATABASE {database} SET READ_COMMITTED_SNAPSHOT ON (it waits until nobody else is connected)"),
+                "row versioning is off: readers wait for publishers and for trim; turning it on waits until nobody else \
+                 is connected",
+                format!("ALTER DATABASE {database} SET READ_COMMITTED_SNAPSHOT ON"),
             ));
         }
         if findings.len() == before {
@@ -247,8 +248,8 @@ pub(super) fn of_broker(health: &ServiceBrokerHealth, config: &SqlServerConfig) 
             why.unwrap_or("it does not say why")
         );
         let fix = format!(
-            "look what stops them: SELECT to_service_name, enqueue_time, transmission_status FROM sys.transmission_queue \
-             WHERE from_service_name LIKE N'scaleout/{}/%'",
+            "SELECT to_service_name, enqueue_time, transmission_status FROM sys.transmission_queue WHERE \
+             from_service_name LIKE N'scaleout/{}/%' says what stops them",
             config.schema
         );
         return Finding::warning("broker", what, fix);

@@ -1,8 +1,8 @@
 //! How far each stream is behind the store, asked seldom.
 //!
 //! A store is asked of a stream at most every [`MIN_PAUSE`], and only where something happened there since: this node's
-//! position moved, or a frame of its own was confirmed, which must come back. And while it is behind, or degraded: then a
-//! position that stands still says nothing. A node that idles asks nothing.
+//! position moved, or a frame of its own was confirmed, which must come back. And while it is behind, or degraded: then
+//! a position that stands still says nothing. A node that idles asks nothing.
 
 use std::{sync::Arc, time::Duration};
 
