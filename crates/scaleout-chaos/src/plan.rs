@@ -187,8 +187,8 @@ impl Plan {
         };
         let ring_bytes = if random.u8(..4) == 0 { 64 << 10 } else { 64 << 20 };
         let rate = match provider {
-            Provider::Redis => 50,
-            Provider::Sqlserver => 50,
+            Provider::Redis => 100,
+            Provider::Sqlserver => 60,
             Provider::Servicebus => 40,
         };
         let step = |random: &mut Rng| Step {
