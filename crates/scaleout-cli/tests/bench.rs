@@ -201,8 +201,8 @@ async fn a_run_that_lost_messages_shows_no_speed_and_fails() {
             }
         }
     };
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    let line: Value = serde_json::from_str(&text(&output.stdout)).expect(&text(&output.stderr));
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(1), ""));
+    let line: Value = serde_json::from_str(&text(&output.stdout)).expect("a line of JSON");
     assert_eq!((&line["sound"], line["msgs_per_s"].is_null()), (&false.into(), true), "{line}");
     assert!(line["p50_us"].is_null() && line["ratio"].is_null(), "{line}");
     assert!(line["gaps"].as_u64().expect("a number") > 0 && line["trouble"].is_string(), "{line}");
