@@ -111,11 +111,7 @@ async fn main() -> ExitCode {
     let outcome = match cli.hidden {
         Some(Hidden::Node) => node::run().await.map(|()| true),
         Some(Hidden::Pubsub) => baseline::run().await.map(|()| true),
-        None => tokio::select! {
-            outcome = chaos(&cli.options) => outcome,
-            // Node processes and servers end with the values that stand for them.
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-        },
+        None => chaos(&cli.options).await,
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -140,6 +136,7 @@ async fn chaos(options: &Options) -> Result<bool> {
         None => first.saturating_add(seeds).saturating_sub(1),
     };
     let deadline = options.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
+    let mut interrupted = false;
     // Not tasks: node processes end with the thread that started them, and this one stays.
     let (mut running, mut summary, mut next) = (FuturesUnordered::new(), Summary::default(), first);
     loop {
@@ -148,11 +145,21 @@ async fn chaos(options: &Options) -> Result<bool> {
             running.push(one(options, next));
             next += 1;
         }
-        let Some(report) = running.next().await else { break };
+        let report = tokio::select! {
+            report = running.next() => report,
+            _ = tokio::signal::ctrl_c() => {
+                eprintln!("interrupted");
+                interrupted = true;
+                break;
+            }
+        };
+        let Some(report) = report else { break };
         let report = report?;
         summary.add(&report);
         tell(options, &report, &summary, last - first + 1)?;
     }
+    // Node processes and servers end with the values that stand for them.
+    drop(running);
     summary.failed.sort_unstable();
     if options.json {
         println!("{}", serde_json::to_string(&serde_json::json!({ "summary": summary }))?);
@@ -162,7 +169,7 @@ async fn chaos(options: &Options) -> Result<bool> {
     if !summary.failed.is_empty() {
         eprintln!("seeds that failed: {:?}", summary.failed);
     }
-    Ok(summary.failed.is_empty())
+    Ok(summary.failed.is_empty() && !interrupted)
 }
 
 fn tell(options: &Options, report: &Report, summary: &Summary, of: u64) -> Result<()> {
