@@ -60,14 +60,14 @@ struct Options {
     /// The store: a real redis-server, the test server of SQL Server, or the emulator of Service Bus.
     #[arg(long, value_enum, default_value = "redis")]
     provider: Provider,
-    /// How many seeds, from the first on.
-    #[arg(long, default_value_t = 20)]
-    seeds: u64,
+    /// How many seeds, from the first on; 20 where no first one is given either.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
+    seeds: Option<u64>,
     /// Runs new seeds until so many minutes are over, instead of a number of seeds.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "seeds", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     minutes: Option<u64>,
     /// The first seed; alone, it is the only one.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=1 << 62))]
     seed: Option<u64>,
     /// Node processes at a time.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(2..=32))]
@@ -93,6 +93,18 @@ struct Options {
     /// Lets every node keep every so many messages from its clients, unreported: the checker must find that.
     #[arg(long, hide = true)]
     swallow: Option<u64>,
+}
+
+impl Options {
+    /// How many seeds; `None`: as many as there is time for.
+    fn count(&self) -> Option<u64> {
+        match (self.minutes, self.seed, self.seeds) {
+            (Some(_), ..) => None,
+            (None, _, Some(seeds)) => Some(seeds),
+            (None, Some(_), None) => Some(1),
+            (None, None, None) => Some(20),
+        }
+    }
 }
 
 /// What is compared with.
@@ -130,25 +142,23 @@ async fn chaos(options: &Options) -> Result<bool> {
     }
     let jobs =
         options.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |it| it.get().min(4)));
-    let first = options.seed.unwrap_or(1);
-    let last = match (options.minutes, options.seed, options.seeds) {
-        (Some(_), ..) => u64::MAX,
-        (None, Some(_), 20) => first,
-        (None, _, seeds) => first + seeds.saturating_sub(1),
-    };
+    let count = options.count();
+    let mut left = count.unwrap_or(u64::MAX);
     let deadline = options.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     // Not tasks: node processes end with the thread that started them, and this one stays.
-    let (mut running, mut summary, mut next) = (FuturesUnordered::new(), Summary::default(), first);
+    let (mut running, mut summary) = (FuturesUnordered::new(), Summary::default());
+    let mut next = options.seed.unwrap_or(1);
     loop {
         let is_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
-        while is_time && next <= last && running.len() < jobs.max(1) {
+        while is_time && left > 0 && running.len() < jobs.max(1) {
             running.push(one(options, next));
             next += 1;
+            left -= 1;
         }
         let Some(report) = running.next().await else { break };
         let report = report?;
         summary.add(&report);
-        tell(options, &report, &summary, last - first + 1)?;
+        tell(options, &report, &summary, count)?;
     }
     summary.failed.sort_unstable();
     if options.json {
@@ -162,11 +172,11 @@ async fn chaos(options: &Options) -> Result<bool> {
     Ok(summary.failed.is_empty())
 }
 
-fn tell(options: &Options, report: &Report, summary: &Summary, of: u64) -> Result<()> {
+fn tell(options: &Options, report: &Report, summary: &Summary, of: Option<u64>) -> Result<()> {
     if options.json {
         println!("{}", serde_json::to_string(report)?);
     } else {
-        let of = if options.minutes.is_some() { "…".into() } else { of.to_string() };
+        let of = of.map_or_else(|| "…".into(), |of| of.to_string());
         println!("[{}/{of}] {}", summary.seeds, report.line());
     }
     if !report.is_good() {
@@ -250,5 +260,30 @@ impl Folder {
 
     fn remove(&self) -> Result<()> {
         Ok(std::fs::remove_dir_all(&self.path)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(words: &str) -> Option<u64> {
+        let words = std::iter::once("chaos").chain(words.split_whitespace());
+        Cli::try_parse_from(words).expect("options that work").options.count()
+    }
+
+    #[test]
+    fn as_many_seeds_run_as_were_asked_for() {
+        assert_eq!(count(""), Some(20));
+        assert_eq!(count("--seed 5"), Some(1));
+        assert_eq!(count("--seed 5 --seeds 20"), Some(20));
+        assert_eq!(count("--seeds 3"), Some(3));
+        assert_eq!(count("--seed 0 --minutes 1"), None);
+        for refused in ["--seeds 0", "--minutes 0", "--minutes 1 --seeds 2", "--seed 18446744073709551615"] {
+            assert!(
+                Cli::try_parse_from(std::iter::once("chaos").chain(refused.split(' '))).is_err(),
+                "{refused}"
+            );
+        }
     }
 }
