@@ -436,6 +436,6 @@ fn channels() -> Vec<String> {
 
 /// The first client of a node listens to all channels, the others to half of them.
 fn channels_of(client: usize) -> Vec<String> {
-    let skip = if client % CLIENTS_PER_NODE == 0 { 1 } else { 2 };
+    let skip = if client.is_multiple_of(CLIENTS_PER_NODE) { 1 } else { 2 };
     channels().into_iter().step_by(skip).collect()
 }
