@@ -13,13 +13,7 @@ pub struct StoreOptions {
     /// sqlserver://user:password@localhost/database?app=chat, or a connection string of Azure Service Bus with App=chat.
     /// `memory:` reaches the nodes of this process only.
     // A string, since clap would show what it cannot parse, password and all.
-    #[arg(
-        long,
-        value_name = "URL",
-        default_value = "memory:",
-        env = "SCALEOUT_URL",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "URL", default_value = "memory:", env = "SCALEOUT_URL", hide_env_values = true)]
     pub backplane: String,
 
     /// The application's namespace in the store: 1 to 31 of a-z, 0-9 and '-'. Not needed where --backplane says it.

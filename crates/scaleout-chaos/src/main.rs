@@ -60,14 +60,14 @@ struct Options {
     /// The store: a real redis-server, the test server of SQL Server, or the emulator of Service Bus.
     #[arg(long, value_enum, default_value = "redis")]
     provider: Provider,
-    /// How many seeds, from the first on; by default 20, or the one that `--seed` names.
-    #[arg(long)]
+    /// How many seeds, from the first on; 20 where no first one is given either.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     seeds: Option<u64>,
     /// Runs new seeds until so many minutes are over, instead of a number of seeds.
-    #[arg(long, conflicts_with = "seeds")]
+    #[arg(long, conflicts_with = "seeds", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     minutes: Option<u64>,
-    /// The first seed, 1 by default.
-    #[arg(long)]
+    /// The first seed; alone, it is the only one.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=1 << 62))]
     seed: Option<u64>,
     /// Node processes at a time.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(2..=32))]
@@ -95,8 +95,17 @@ struct Options {
     swallow: Option<u64>,
 }
 
-/// Seeds where nobody says how many.
-const SEEDS: u64 = 20;
+impl Options {
+    /// How many seeds; `None`: as many as there is time for.
+    fn count(&self) -> Option<u64> {
+        match (self.minutes, self.seed, self.seeds) {
+            (Some(_), ..) => None,
+            (None, _, Some(seeds)) => Some(seeds),
+            (None, Some(_), None) => Some(1),
+            (None, None, None) => Some(20),
+        }
+    }
+}
 
 /// What is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -129,21 +138,19 @@ async fn chaos(options: &Options) -> Result<bool> {
     }
     let jobs =
         options.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |it| it.get().min(4)));
-    let first = options.seed.unwrap_or(1);
-    let seeds = options.seeds.unwrap_or(if options.seed.is_some() { 1 } else { SEEDS });
-    let last = match options.minutes {
-        Some(_) => u64::MAX,
-        None => first.saturating_add(seeds).saturating_sub(1),
-    };
+    let count = options.count();
+    let mut left = count.unwrap_or(u64::MAX);
     let deadline = options.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     let mut interrupted = false;
     // Not tasks: node processes end with the thread that started them, and this one stays.
-    let (mut running, mut summary, mut next) = (FuturesUnordered::new(), Summary::default(), first);
+    let (mut running, mut summary) = (FuturesUnordered::new(), Summary::default());
+    let mut next = options.seed.unwrap_or(1);
     loop {
         let is_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
-        while is_time && next <= last && running.len() < jobs.max(1) {
+        while is_time && left > 0 && running.len() < jobs.max(1) {
             running.push(one(options, next));
             next += 1;
+            left -= 1;
         }
         let report = tokio::select! {
             report = running.next() => report,
@@ -156,7 +163,7 @@ async fn chaos(options: &Options) -> Result<bool> {
         let Some(report) = report else { break };
         let report = report?;
         summary.add(&report);
-        tell(options, &report, &summary, last - first + 1)?;
+        tell(options, &report, &summary, count)?;
     }
     // Node processes and servers end with the values that stand for them.
     drop(running);
@@ -172,11 +179,11 @@ async fn chaos(options: &Options) -> Result<bool> {
     Ok(summary.failed.is_empty() && !interrupted)
 }
 
-fn tell(options: &Options, report: &Report, summary: &Summary, of: u64) -> Result<()> {
+fn tell(options: &Options, report: &Report, summary: &Summary, of: Option<u64>) -> Result<()> {
     if options.json {
         println!("{}", serde_json::to_string(report)?);
     } else {
-        let of = if options.minutes.is_some() { "…".into() } else { of.to_string() };
+        let of = of.map_or_else(|| "…".into(), |of| of.to_string());
         println!("[{}/{of}] {}", summary.seeds, report.line());
     }
     if !report.is_good() {
@@ -260,5 +267,30 @@ impl Folder {
 
     fn remove(&self) -> Result<()> {
         Ok(std::fs::remove_dir_all(&self.path)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(words: &str) -> Option<u64> {
+        let words = std::iter::once("chaos").chain(words.split_whitespace());
+        Cli::try_parse_from(words).expect("options that work").options.count()
+    }
+
+    #[test]
+    fn as_many_seeds_run_as_were_asked_for() {
+        assert_eq!(count(""), Some(20));
+        assert_eq!(count("--seed 5"), Some(1));
+        assert_eq!(count("--seed 5 --seeds 20"), Some(20));
+        assert_eq!(count("--seeds 3"), Some(3));
+        assert_eq!(count("--seed 0 --minutes 1"), None);
+        for refused in ["--seeds 0", "--minutes 0", "--minutes 1 --seeds 2", "--seed 18446744073709551615"] {
+            assert!(
+                Cli::try_parse_from(std::iter::once("chaos").chain(refused.split(' '))).is_err(),
+                "{refused}"
+            );
+        }
     }
 }

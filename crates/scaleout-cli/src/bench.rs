@@ -29,7 +29,7 @@ use self::{case::Publishers, suite::Suite, tally::HEADER};
 use crate::{
     Global,
     exit::{Exit, usage},
-    output::{Output, Paint},
+    output::{Output, Paint, Shown},
     store::Target,
 };
 
@@ -107,14 +107,15 @@ pub(crate) async fn run(options: Options, global: &Global, output: &Output) -> a
     let mut exit = Exit::Done;
     for line in &lines {
         if let Some(wrong) = line.figures.wrong() {
-            output.text(output.paint(Paint::Problem, format_args!("{} bytes: {wrong}", line.size)))?;
+            let wrong = format!("{} bytes: {}", line.size, Shown(&wrong));
+            output.text(output.paint(Paint::Problem, wrong))?;
             exit = Exit::Failed;
         }
         // The baseline promises nothing.
         if let Some(wrong) = line.baseline_figures.as_ref().and_then(report::Figures::wrong) {
             let what = line.baseline.as_deref().unwrap_or_default();
-            output
-                .text(output.paint(Paint::Warning, format_args!("{} bytes, {what}: {wrong}", line.size)))?;
+            let wrong = format!("{} bytes, {what}: {}", line.size, Shown(&wrong));
+            output.text(output.paint(Paint::Warning, wrong))?;
         }
     }
     Ok(exit)

@@ -13,7 +13,7 @@ use self::probe::RoundTrips;
 use crate::{
     Global,
     exit::{Exit, chain},
-    output::{Output, Paint},
+    output::{Output, Paint, Shown},
     store::{self, Node, Target},
 };
 
@@ -128,12 +128,13 @@ impl Told<'_> {
         };
         let severity = self.output.paint(paint, format_args!("{:<8}", finding.severity.name()));
         let subject = self.output.paint(Paint::Strong, format_args!("{:<12}", finding.subject));
-        self.output.text(format_args!("{severity} {subject} {}", finding.what))?;
+        self.output.text(format_args!("{severity} {subject} {}", Shown(&finding.what)))?;
         for line in finding.fix.iter().flat_map(|fix| fix.lines()) {
             self.output.text(format_args!(
-                "{:<21} {} {line}",
+                "{:<21} {} {}",
                 "",
-                self.output.paint(Paint::Faint, "fix:")
+                self.output.paint(Paint::Faint, "fix:"),
+                Shown(line)
             ))?;
         }
         self.findings.push(finding);

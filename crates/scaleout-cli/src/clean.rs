@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use crate::{
     Global,
     exit::{Exit, usage},
-    output::{Output, Paint},
+    output::{Output, Paint, Shown},
     store::{self, Target},
 };
 
@@ -87,7 +87,7 @@ pub(crate) async fn run(options: Options, global: &Global, output: &Output) -> a
     }
     output.text(format_args!("app {app} has in the store:"))?;
     for remnant in &found {
-        output.text(format_args!("  {remnant}"))?;
+        output.text(format_args!("  {}", Shown(&remnant.to_string())))?;
     }
     if options.dry_run {
         output.text("nothing was removed")?;
@@ -104,7 +104,8 @@ pub(crate) async fn run(options: Options, global: &Global, output: &Output) -> a
     let removed = answered(options.timeout, settings.remove_remnants()).await?;
     drop(progress);
     for remnant in &removed {
-        output.text(format_args!("{} {remnant}", output.paint(Paint::Good, "removed")))?;
+        let removed = output.paint(Paint::Good, "removed");
+        output.text(format_args!("{removed} {}", Shown(&remnant.to_string())))?;
     }
     cleaned.removed = removed.iter().map(Item::from).collect();
     output.json(&cleaned)?;

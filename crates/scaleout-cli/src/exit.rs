@@ -85,6 +85,10 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         for cause in error.chain() {
+            // What is behind an error of a store is the store's: a connection that broke is no pipe of ours.
+            if cause.is::<Error>() {
+                break;
+            }
             if let Some(error) = cause.downcast_ref::<io::Error>()
                 && error.kind() == io::ErrorKind::BrokenPipe
             {
@@ -157,5 +161,26 @@ pub(crate) fn kind_name(kind: ErrorKind) -> &'static str {
         ErrorKind::Unauthorized => "unauthorized",
         ErrorKind::Unsupported => "unsupported",
         _ => "failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broken_pipe() -> io::Error {
+        io::ErrorKind::BrokenPipe.into()
+    }
+
+    #[test]
+    fn a_connection_that_broke_is_not_a_pipe_that_nobody_reads() {
+        let of_store = Error::new(ErrorKind::Unavailable, "sending").with_source(broken_pipe());
+        for error in [anyhow::Error::new(of_store.clone()), anyhow::Error::new(of_store).context("message 1")]
+        {
+            let failure = Failure::of(&error);
+            assert_eq!((failure.exit, failure.is_silent), (Exit::Unreachable, false), "{error:#}");
+        }
+        let of_stdout = Failure::of(&anyhow::Error::new(broken_pipe()).context("stdout"));
+        assert_eq!((of_stdout.exit, of_stdout.is_silent), (Exit::Done, true));
     }
 }

@@ -15,7 +15,7 @@ mod tail;
 
 use std::{
     ffi::OsStr,
-    io::{IsTerminal, stderr},
+    io::{IsTerminal, Write, stderr},
     process::ExitCode,
 };
 
@@ -116,13 +116,50 @@ fn run(command: Command, global: &Global, output: &Output) -> anyhow::Result<Exi
 /// Tells what is wrong with the arguments, or shows the help that was asked for.
 fn refuse(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == OsStr::new("--json"));
+    let words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if json && !asked_for {
-        let text = error.to_string();
+        let text = without_stores(&error.to_string(), &words);
         let problem = text.trim().strip_prefix("error: ").unwrap_or(text.trim());
         return Failure::usage(problem).tell(&Output::new(true, ColorChoice::Never)).into();
     }
+    let text = error.to_string();
+    let shown = without_stores(&text, &words);
     // A pipe that nobody reads is no problem of ours.
-    let _ = error.print();
+    let _ = if shown == text { error.print() } else { write!(stderr(), "{shown}") };
     if asked_for { Exit::Done.into() } else { Exit::Usage.into() }
+}
+
+/// `text` about these words of a command line, without the stores among them: a URL in the wrong place holds a password too.
+fn without_stores(text: &str, words: &[String]) -> String {
+    let values = words.iter().filter_map(|word| word.split_once('=')).map(|(_, value)| value);
+    let mut stores: Vec<&str> = words.iter().map(String::as_str).chain(values).collect();
+    stores.retain(|word| store::is_url(word));
+    // The whole word before what is only a part of it.
+    stores.sort_by_key(|word| std::cmp::Reverse(word.len()));
+    stores.iter().fold(text.to_owned(), |text, store| text.replace(store, "<URL>"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_in_the_wrong_place_is_not_shown() {
+        const URL: &str = "redis://user:hunter2@localhost?app=chat";
+        for words in [
+            &["check", URL, URL][..],
+            &["check", "--probes", URL],
+            &["nodes", &format!("--watch={URL}")],
+            &["nodes", "--wait=Server=x;Password=hunter2"],
+        ] {
+            let error = Cli::try_parse_from(["scaleout"].iter().chain(words)).err().expect("wrong arguments");
+            let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+            assert!(error.to_string().contains("hunter2"), "{words:?}: this tests nothing");
+            let shown = without_stores(&error.to_string(), &words);
+            assert!(shown.contains("<URL>") && !shown.contains("hunter2"), "{shown}");
+        }
+        assert_eq!(without_stores("unexpected 'room:42'", &["room:42".to_owned()]), "unexpected 'room:42'");
+    }
 }

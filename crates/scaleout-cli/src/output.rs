@@ -1,7 +1,7 @@
 //! What is written: text for people, JSON for programs, progress on a terminal.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     io::{self, IsTerminal, Write, stderr, stdout},
     time::{Duration, SystemTime},
 };
@@ -81,8 +81,8 @@ impl Output {
     pub(crate) fn error(&self, as_json: &impl Serialize, text: &str) {
         let line = match serde_json::to_string(as_json) {
             Ok(line) if self.json => line,
-            _ if self.coloured_errors => format!("{} {text}", styled(Paint::Problem, "error:")),
-            _ => format!("error: {text}"),
+            _ if self.coloured_errors => format!("{} {}", styled(Paint::Problem, "error:"), Shown(text)),
+            _ => format!("error: {}", Shown(text)),
         };
         // There is nowhere left to tell that stderr is closed.
         let _ = writeln!(stderr(), "{line}");
@@ -133,6 +133,22 @@ pub(crate) enum Paint {
     Faint,
 }
 
+/// Text of somebody else, such as a store or another node, without what a terminal would obey.
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for char in self.0.chars() {
+            match char {
+                '\t' => f.write_char(char)?,
+                _ if char.is_control() => write!(f, "{}", char.escape_default())?,
+                _ => f.write_char(char)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Whether to use colours on something that is a terminal or not.
 pub(crate) fn coloured(choice: ColorChoice, is_terminal: bool) -> bool {
     match choice {
@@ -172,6 +188,11 @@ fn write_line(line: fmt::Arguments<'_>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_say_steers_no_terminal() {
+        assert_eq!(Shown("a\u{1b}[2J\tb\r\n\u{9b}é").to_string(), "a\\u{1b}[2J\tb\\r\\n\\u{9b}é");
+    }
 
     #[test]
     fn no_time_is_too_late_to_be_written() {

@@ -138,18 +138,6 @@ impl Node {
     }
 }
 
-/// Waits until every stream of a new node is open, for `deadline` at most.
-///
-/// # Errors
-/// As [`Node::connect`].
-pub(crate) async fn connect(
-    settings: &BackplaneConfig,
-    config: BusConfig,
-    deadline: Duration,
-) -> anyhow::Result<Bus> {
-    Node::connect(settings, config, deadline).await.map(|node| node.bus)
-}
-
 /// The settings of a node that follows a few channels, with that many payloads of what the store retains.
 pub(crate) fn listener(settings: &BackplaneConfig, backlog: usize) -> Result<BusConfig, Error> {
     let config = BusConfig::default().with_max_backlog_payloads(backlog.max(1));
@@ -225,7 +213,7 @@ fn first_error(streams: &[StreamState]) -> Option<Error> {
 }
 
 /// Whether a word is a store rather than the name of a channel.
-fn is_url(word: &str) -> bool {
+pub(crate) fn is_url(word: &str) -> bool {
     let is_memory = word.get(..7).is_some_and(|begin| begin.eq_ignore_ascii_case("memory:"));
     let is_connection_string = word.contains(';') && word.contains('=');
     word.contains("://") || is_memory || is_connection_string

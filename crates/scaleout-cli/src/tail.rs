@@ -1,7 +1,6 @@
 //! `scaleout tail`: what is published to channels, as it comes.
 
 use std::{
-    fmt::{self, Write as _},
     io::{Write as _, stdout},
     str::FromStr,
     time::Duration,
@@ -16,7 +15,7 @@ use serde::Serialize;
 use crate::{
     Global,
     exit::{Exit, usage},
-    output::{Output, Paint, timestamp},
+    output::{Output, Paint, Shown, timestamp},
     store::{self, Node},
 };
 
@@ -253,21 +252,5 @@ struct Place {
 impl std::convert::From<Position> for Place {
     fn from(position: Position) -> Self {
         Self { epoch: position.epoch.0, id: position.id.0, index: position.index }
-    }
-}
-
-/// Text without what a terminal would obey.
-struct Shown<'a>(&'a str);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for char in self.0.chars() {
-            match char {
-                '\t' => f.write_char(char)?,
-                _ if char.is_control() => write!(f, "{}", char.escape_default())?,
-                _ => f.write_char(char)?,
-            }
-        }
-        Ok(())
     }
 }

@@ -17,7 +17,7 @@ impl SqlServerConfig {
     /// What this app has in the store, whether its nodes run or not; nothing is changed.
     ///
     /// These are the tables, procedures and queues of the schema, the services of the doorbell, and the schema, where
-    /// nobody else has something in it. A login sees what it has a permission on: one that may only run does not see
+    /// nobody else has something in it and it is not `dbo`. A login sees what it has a permission on: one that may only run does not see
     /// the tables. A schema of another app has nothing of this one.
     ///
     /// # Errors
@@ -118,7 +118,7 @@ impl Left {
                 ));
             }
         }
-        if contents.iter().all(is_ours) {
+        if contents.iter().all(is_ours) && !config.schema.eq_ignore_ascii_case(OF_EVERY_DATABASE) {
             remnants.push(Remnant::new("schema", &config.schema, ""));
         }
         Ok(Some(Self { table_count, remnants }))
@@ -151,6 +151,9 @@ fn counted(count: u64, what: &str) -> String {
     }
     format!("{told} {what}{}", if count == 1 { "" } else { "s" })
 }
+
+/// The schema that cannot be dropped.
+const OF_EVERY_DATABASE: &str = "dbo";
 
 /// In seconds.
 const DAY: i32 = 24 * 3600;

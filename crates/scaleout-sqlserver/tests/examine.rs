@@ -473,6 +473,19 @@ async fn what_others_have_stays() {
 }
 
 #[tokio::test]
+async fn the_schema_of_every_database_stays() {
+    let server = launch().await;
+    let config = config_of(&server, "app").with_schema("dbo");
+    install(&config).await;
+    let removed = config.remove_remnants().await.expect("it may");
+    assert!(!names(&removed, "table").is_empty());
+    // SQL Server refuses to drop it, and nothing else would be removed either.
+    assert!(names(&removed, "schema").is_empty(), "{removed:?}");
+    assert_eq!(server.objects("dbo"), [""; 0]);
+    assert_eq!(config.remnants().await.expect("it can be asked"), []);
+}
+
+#[tokio::test]
 async fn the_script_for_administrators_leaves_what_others_have_too() {
     let server = launch().await;
     let config = config_of(&server, "app");

@@ -68,6 +68,8 @@ impl Settings {
         vars: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, Error> {
         let (mut url, mut app, mut bus) = (None, None, BusConfig::default());
+        // Whether the app is among the fields of the bus as well.
+        let mut is_in_bus = false;
         for (name, value) in vars {
             // A name that is no text is none of ours.
             let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(prefix)) else { continue };
@@ -79,6 +81,7 @@ impl Settings {
                 return Err(refused(format!("{prefix}{rest} is not valid UTF-8")));
             };
             if let Some(field) = field {
+                is_in_bus |= field.eq_ignore_ascii_case("app");
                 bus.set(&field.to_ascii_lowercase(), value)?;
             } else if rest == "URL" {
                 url = Some(value.to_owned());
@@ -94,6 +97,9 @@ impl Settings {
             )));
         };
         let backplane = match app {
+            Some(app) if is_in_bus && bus.app != app => {
+                return Err(refused(format!("{prefix}APP and {prefix}BUS_APP name two apps: leave out one")));
+            }
             Some(app) => {
                 let backplane = BackplaneConfig::parse_for(&app, &url)?;
                 bus.app = app;
@@ -157,6 +163,10 @@ mod tests {
             (&[("CHAT_URL", "hunter2")], "no scheme"),
             (&[("CHAT_URL", "memory:"), ("CHAT_APP", "hunter2!")], "CHAT_APP is not"),
             (&[("CHAT_URL", "memory:"), ("CHAT_BUS_MAX_QUEUE", "1")], "max_queue_bytes"),
+            (
+                &[("CHAT_URL", "memory:"), ("CHAT_APP", "shop"), ("CHAT_BUS_APP", "chat")],
+                "CHAT_APP and CHAT_BUS_APP name two apps",
+            ),
             (&[("CHAT_URL", "memory:"), ("CHAT_BUS_OVERFLOW", "hunter2")], "overflow is none of"),
         ] {
             let error = read(vars).expect_err(told);

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Global,
     exit::Interrupted,
-    output::{Output, Progress},
+    output::{Output, Progress, Shown},
     store::{self, Node},
 };
 
@@ -163,7 +163,7 @@ impl Suite<'_> {
                 true => format!("{}/s", speed(done.per_second)),
                 false => Figures::of(case, std::slice::from_ref(&done)).wrong().unwrap_or_default(),
             };
-            self.output.note(format_args!("{what}: {told}"));
+            self.output.note(format_args!("{what}: {}", Shown(&told)));
         }
         Ok(done)
     }

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use super::{Seen, Snapshot};
+use crate::output::Shown;
 
 pub(super) fn write(snapshot: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Snapshot { cluster, nodes, missing, streams, at, app } = snapshot;
@@ -13,7 +14,7 @@ pub(super) fn write(snapshot: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Res
         write_rows(&nodes.iter().map(row).collect::<Vec<_>>(), f)?;
     }
     for absent in missing {
-        writeln!(f, "no answer of {} {}: {}", absent.node, shown(&absent.label), absent.why)?;
+        writeln!(f, "no answer of {} {}: {}", absent.node, shown(&absent.label), Shown(&absent.why))?;
     }
     match streams.iter().filter_map(|stream| stream.payloads_per_s).reduce(|sum, rate| sum + rate) {
         Some(rate) => write!(f, "the store carries {rate:.1} payloads/s on {} streams", streams.len()),
@@ -71,4 +72,26 @@ fn write_rows(rows: &[[String; 11]], f: &mut fmt::Formatter<'_>) -> fmt::Result 
     };
     line(&HEAD)?;
     rows.iter().try_for_each(|row| line(&row.each_ref().map(String::as_str)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Absent, *};
+
+    #[test]
+    fn why_a_node_did_not_answer_steers_no_terminal() {
+        let absent =
+            Absent { node: "a1".into(), label: "web\u{1b}[2J".into(), why: "it said \u{1b}]0;\u{9b}".into() };
+        let snapshot = Snapshot {
+            app: None,
+            cluster: "main".into(),
+            at: String::new(),
+            nodes: Vec::new(),
+            missing: vec![absent],
+            streams: Vec::new(),
+        };
+        let text = snapshot.to_string();
+        assert!(text.contains("it said ") && text.lines().count() > 1, "{text:?}");
+        assert!(!text.chars().any(|char| char.is_control() && char != '\n'), "{text:?}");
+    }
 }

@@ -18,6 +18,7 @@ fn an_unknown_scheme_names_those_that_there_are() {
 }
 
 /// What is left of the settings once another app has a place apart there.
+#[cfg(any(feature = "redis", feature = "servicebus", feature = "sqlserver"))]
 fn apart(url: &str) -> String {
     let other: AppName = "chat-bench-1".parse().expect("a good name");
     let apart = url.parse::<BackplaneConfig>().expect("settings that work").apart(other.clone());

@@ -21,7 +21,7 @@ BEGIN
 END;
 GO
 -- Everything of ours, messages included. Run uninstall_doorbell.sql first where the doorbell is installed. The schema goes with it,
--- unless somebody else has something in it.
+-- unless somebody else has something in it, or it is dbo, which no database is without.
 -- An owner of its own (owner.sql) is dropped by hand afterwards.
 DROP PROCEDURE IF EXISTS [scaleout].positions, [scaleout].[read], [scaleout].held, [scaleout].renew, [scaleout].open_epoch;
 DROP PROCEDURE IF EXISTS [scaleout].publish_0, [scaleout].read_0, [scaleout].trim_0;
@@ -30,7 +30,7 @@ DROP PROCEDURE IF EXISTS [scaleout].publish_1, [scaleout].read_1, [scaleout].tri
 DROP TABLE IF EXISTS [scaleout].messages_1;
 DROP FUNCTION IF EXISTS [scaleout].store_identity;
 DROP TABLE IF EXISTS [scaleout].listeners, [scaleout].senders, [scaleout].epochs, [scaleout].streams, [scaleout].layout;
-IF SCHEMA_ID(N'scaleout') IS NOT NULL
+IF SCHEMA_ID(N'scaleout') IS NOT NULL AND N'scaleout' <> N'dbo'
     AND NOT EXISTS (SELECT 1 FROM sys.objects WHERE schema_id = SCHEMA_ID(N'scaleout'))
     AND NOT EXISTS (SELECT 1 FROM sys.types WHERE schema_id = SCHEMA_ID(N'scaleout'))
     EXEC (N'DROP SCHEMA [scaleout]');
