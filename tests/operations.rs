@@ -20,10 +20,11 @@ type Shape = (&'static str, BTreeSet<String>);
 /// All that a bus, its cluster and the adapter for Socket.IO register.
 fn registered() -> BTreeMap<String, Shape> {
     let recorder = DebuggingRecorder::new();
-    let builder = "memory:".parse::<BackplaneConfig>().unwrap().bus(BusConfig::default()).unwrap();
+    let builder =
+        "memory:".parse::<BackplaneConfig>().expect("a URL").bus(BusConfig::default()).expect("a bus");
     let (_bus, _adapter) = metrics::with_local_recorder(&recorder, || {
-        let bus = builder.start().unwrap();
-        let adapter = ScaleoutCtr::new(&bus).unwrap();
+        let bus = builder.start().expect("a bus");
+        let adapter = ScaleoutCtr::new(&bus).expect("an adapter");
         (bus, adapter)
     });
     let mut found: BTreeMap<String, Shape> = BTreeMap::new();
@@ -96,10 +97,11 @@ async fn the_page_lists_every_metric_with_its_type_and_labels() {
 async fn the_page_names_every_reason() {
     let page = read("operations.md");
     let recorder = DebuggingRecorder::new();
-    let builder = "memory:".parse::<BackplaneConfig>().unwrap().bus(BusConfig::default()).unwrap();
+    let builder =
+        "memory:".parse::<BackplaneConfig>().expect("a URL").bus(BusConfig::default()).expect("a bus");
     let (_bus, _adapter) = metrics::with_local_recorder(&recorder, || {
-        let bus = builder.start().unwrap();
-        let adapter = ScaleoutCtr::new(&bus).unwrap();
+        let bus = builder.start().expect("a bus");
+        let adapter = ScaleoutCtr::new(&bus).expect("an adapter");
         (bus, adapter)
     });
     let mut reasons = 0;
