@@ -155,6 +155,7 @@ impl BusBuilder {
         let app = config.app.clone();
         let inner = Arc::new(Inner {
             ring_budget: SharedBudget::new(config.max_ring_bytes, streams),
+            evicting: Mutex::new(()),
             config,
             counters: AtomicCounters::default(),
             backplane,

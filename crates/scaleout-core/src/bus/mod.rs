@@ -81,6 +81,8 @@ pub(crate) struct Inner {
     queue_budget: Arc<QueueBudget>,
     tail_budget: Arc<SharedBudget>,
     ring_budget: SharedBudget,
+    /// Held by who lets the oldest go: two at once would let go of more than is over.
+    evicting: Mutex<()>,
     states: watch::Sender<Vec<StreamState>>,
     heard: Heard,
     metrics: Metrics,
@@ -511,6 +513,10 @@ impl Inner {
 
     /// Lets the oldest frames of all rings go, and the oldest of all tails, while they are over their bounds.
     fn evict(&self) {
+        if !self.ring_budget.over() && !self.tail_budget.over() {
+            return;
+        }
+        let _evicting = self.evicting.lock().unwrap_or_else(PoisonError::into_inner);
         while self.ring_budget.over() && !self.mutation.is(Mutant::IgnoreRingBudget) {
             let Some(stream) = self.ring_budget.oldest_stream() else { break };
             let mut ring = self.ring(stream);
