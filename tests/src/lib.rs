@@ -35,7 +35,19 @@ const POLL: Duration = Duration::from_millis(20);
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
-/// The guide's server, compiled as everybody would type it.
+/// The code in the pages of `docs`, compiled as everybody would type it.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/guide.md")]
-pub struct Guide;
+pub mod docs {
+    #[doc = include_str!("../../docs/guide.md")]
+    pub struct Guide;
+    #[doc = include_str!("../../docs/operations.md")]
+    pub struct Operations;
+    #[doc = include_str!("../../docs/adapters/socketio.md")]
+    pub struct SocketIo;
+    #[doc = include_str!("../../docs/providers/redis.md")]
+    pub struct Redis;
+    #[doc = include_str!("../../docs/providers/servicebus.md")]
+    pub struct ServiceBus;
+    #[doc = include_str!("../../docs/providers/sqlserver.md")]
+    pub struct SqlServer;
+}

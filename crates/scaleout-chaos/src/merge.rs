@@ -36,6 +36,8 @@ pub(crate) struct Ending {
     pub(crate) held: BTreeMap<StreamIndex, Vec<Held>>,
     /// Where each client stood, and the last payload of each stream of the store then.
     pub(crate) cursors: BTreeMap<usize, String>,
+    /// Whether the store may have lost something that it had confirmed.
+    pub(crate) may_forget: bool,
 }
 
 /// A run as the checker judges it, and figures beside it.
@@ -77,7 +79,7 @@ pub(crate) fn merge(left: &[Left], ending: &Ending) -> Result<Merged> {
     if let Some(stream_count) = ending.stream_count {
         fill_log(recording, stream_count, &ending.held);
         for publish in &mut recording.publishes {
-            let unseen = publish.outcome == Outcome::Ok && !publish.in_log;
+            let unseen = ending.may_forget && publish.outcome == Outcome::Ok && !publish.in_log;
             if unseen && recording.nodes[publish.node].ended.is_some() {
                 publish.outcome = Outcome::Unconfirmed;
                 merged.beyond_proof += 1;

@@ -198,6 +198,25 @@ impl Plan {
         let steps = (0..steps).map(|_| step(&mut random)).collect();
         Self { seed, persistence, ring_bytes, rate, steps }
     }
+
+    /// Whether the store may lose something that it had confirmed, by itself or because it is made to.
+    pub(crate) fn may_forget(&self) -> bool {
+        self.steps.iter().any(|step| match &step.fault {
+            Fault::Store(fault) => match fault {
+                StoreFault::Flush
+                | StoreFault::Empty
+                | StoreFault::Forget { .. }
+                | StoreFault::Trim { .. }
+                | StoreFault::DeleteTopic { .. } => true,
+                StoreFault::Restart | StoreFault::Kill | StoreFault::Outage => {
+                    self.persistence != Persistence::Always
+                }
+                _ => false,
+            },
+            Fault::KillInOutage { .. } => self.persistence != Persistence::Always,
+            _ => false,
+        })
+    }
 }
 
 fn fault(

@@ -365,7 +365,8 @@ impl<'a> Run<'a> {
                 let held = self.held().await?;
                 let are_up = statuses.iter().all(|status| status.up.iter().all(|up| *up));
                 if (are_up && all_at_end(cursors.values(), &held)?) || over {
-                    self.ran.ending = Ending { stream_count: NonZeroU16::new(STREAMS), held, cursors };
+                    let (stream_count, may_forget) = (NonZeroU16::new(STREAMS), self.plan.may_forget());
+                    self.ran.ending = Ending { stream_count, held, cursors, may_forget };
                     break;
                 }
             }

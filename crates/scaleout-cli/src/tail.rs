@@ -8,7 +8,8 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use scaleout::{
-    Cursor, CursorEntry, Gap, Message, Position, Received, StreamIndex, Subscription, check_channel,
+    Cursor, CursorEntry, Gap, Message, Position, Received, StateWatch, StreamIndex, StreamState,
+    Subscription, check_channel,
 };
 use serde::Serialize;
 
@@ -111,7 +112,7 @@ async fn follow(
     output.note(output.paint_error(Paint::Faint, format_args!("listening to {}", names.join(", "))));
 
     let mut messages = 0;
-    let outcome = show(options, &mut subscription, output, &mut messages).await;
+    let outcome = show(options, node, &streams, &mut subscription, output, &mut messages).await;
     let cursor = subscription.cursor().to_string();
     outcome?;
     output.note(output.paint_error(Paint::Faint, format_args!("to go on from here: --from {cursor}")));
@@ -140,17 +141,24 @@ async fn start(node: &Node, streams: &[StreamIndex]) -> anyhow::Result<Cursor> {
 /// Shows what comes, until that is enough or Ctrl-C.
 async fn show(
     options: &Options,
+    node: &Node,
+    streams: &[StreamIndex],
     subscription: &mut Subscription,
     output: &Output,
     messages: &mut u64,
 ) -> anyhow::Result<()> {
     let end = store::interrupted();
     tokio::pin!(end);
+    let (mut states, mut was_up) = (node.bus.state(), true);
     while options.count.is_none_or(|count| *messages < count) {
         let received = tokio::select! {
             biased;
             () = &mut end => return Ok(()),
             received = subscription.recv() => received,
+            Some(_) = states.changed() => {
+                was_up = show_state(&states, streams, was_up, output)?;
+                continue;
+            }
         };
         match received {
             Some(Received::Message(message)) => {
@@ -162,6 +170,31 @@ async fn show(
         }
     }
     Ok(())
+}
+
+/// Tells when one of `streams` is no longer up, and when all are again; whether they are.
+fn show_state(
+    states: &StateWatch,
+    streams: &[StreamIndex],
+    was_up: bool,
+    output: &Output,
+) -> anyhow::Result<bool> {
+    let down = streams.iter().find_map(|&stream| match states.of(stream) {
+        Some(StreamState::Degraded { error, .. }) => Some(error.to_string()),
+        _ => None,
+    });
+    if down.is_none() == was_up {
+        return Ok(was_up);
+    }
+    match &down {
+        Some(error) => {
+            let told = format_args!("nothing comes for now, it is tried again: {}", Shown(error));
+            output.note(output.paint_error(Paint::Warning, told));
+        }
+        None => output.note(output.paint_error(Paint::Faint, "the store is back")),
+    }
+    output.json(&Line::State { up: down.is_none(), error: down.as_deref() })?;
+    Ok(down.is_none())
 }
 
 fn show_message(options: &Options, message: &Message, output: &Output) -> anyhow::Result<()> {
@@ -234,6 +267,10 @@ enum Line<'a> {
         stream: u16,
         frames: Option<u64>,
         cursor: String,
+    },
+    State {
+        up: bool,
+        error: Option<&'a str>,
     },
     End {
         cursor: String,

@@ -339,6 +339,8 @@ async fn lag_and_headroom_follow_the_store() {
     bus.publish("c", "its own").await.unwrap();
     sleep(Duration::from_secs(20)).await;
     assert!(told.look().gauge("scaleout_lag_payloads{stream=0}") > 0.0);
+    bus.close(Duration::ZERO).await;
+    assert!(told.look().gauge("scaleout_lag_payloads{stream=0}").is_nan(), "no alert fires for ever");
 }
 
 #[tokio::test(start_paused = true)]

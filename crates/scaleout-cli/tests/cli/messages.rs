@@ -64,6 +64,38 @@ async fn publish_and_tail(url: &str) {
 }
 
 #[tokio::test]
+async fn a_store_that_goes_away_and_comes_back_is_told() {
+    needs_redis!();
+    let (server, url) = redis().await;
+    let mut tail = Running::start(&["tail", "--json", &url, "room:42"]);
+    let mut text = Running::start(&["tail", "--count", "1", &url, "room:42"]);
+    text.wait_told("listening").await;
+    let mut heard = None;
+    while heard.is_none() {
+        assert_eq!(scaleout(&["publish", &url, "room:42", "is anybody there?"]).await.code, 0);
+        heard = tokio::time::timeout(PATIENCE / 30, tail.line()).await.ok();
+    }
+    server.stop().await.unwrap();
+    let state = async |tail: &mut Running| {
+        loop {
+            let line = parsed(&tail.line().await.expect("it goes on"));
+            if line["type"] == "state" {
+                return line;
+            }
+        }
+    };
+    let down = state(&mut tail).await;
+    assert_eq!(down["up"], false);
+    assert!(
+        down["error"].as_str().is_some_and(|error| !error.is_empty() && !error.contains(SECRET)),
+        "{down}"
+    );
+    server.start().await.unwrap();
+    let up = state(&mut tail).await;
+    assert!(up["up"] == true && up["error"].is_null(), "{up}");
+}
+
+#[tokio::test]
 async fn a_cursor_goes_on_where_an_earlier_run_ended() {
     needs_redis!();
     let (_server, url) = redis().await;

@@ -210,6 +210,10 @@ impl Metrics {
                 StreamState::Degraded { .. } => 2.0,
                 StreamState::Closed => 3.0,
             });
+            if inner.is_closed() {
+                // Nobody asks any more.
+                gauges.set_lag(None, None);
+            }
         }
     }
 

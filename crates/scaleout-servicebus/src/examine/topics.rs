@@ -156,12 +156,16 @@ impl Examination {
             );
         }
         if let (Some(bytes), Some(megabytes)) = (info.contents.bytes, info.max_megabytes) {
-            let limit = megabytes << 20;
+            let limit = megabytes.saturating_mul(1 << 20);
             let percent = bytes.saturating_mul(100) / limit.max(1);
             let what = format!("topic {name} holds {} of {megabytes} MiB", bytes >> 20);
             let fix = format!(
                 "delete subscriptions that nobody receives from, or wait until message_ttl has emptied them, or {}",
-                commands::update_topic(&config, name, &format!("--max-size {}", megabytes + 1_024))
+                commands::update_topic(
+                    &config,
+                    name,
+                    &format!("--max-size {}", megabytes.saturating_add(1_024))
+                )
             );
             if percent >= 100 {
                 self.problem("entities", format!("{what}: it takes no more messages"), fix);
