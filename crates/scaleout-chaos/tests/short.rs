@@ -33,7 +33,7 @@ fn nodes_on_service_bus_lose_nothing_unreported_and_deliver_nothing_twice() {
 #[test]
 fn a_node_that_keeps_messages_from_its_clients_is_found() {
     let (output, reports) =
-        chaos(&["--provider", "sqlserver", "--seed", "1", "--steps", "1", "--swallow", "40"]);
+        chaos(&["--provider", "sqlserver", "--seed", "1", "--steps", "3", "--swallow", "5"]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(figure(&reports[0], "unreported_losses") > 0, "{}", reports[0]);
     let said = said(&output);
@@ -53,7 +53,7 @@ fn a_bare_loop_of_publish_and_subscribe_loses_messages_and_says_nothing() {
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     let summary = &reports.last().expect("a summary")["summary"];
     assert!(figure(&summary["sums"], "lost and not reported") > 0, "{summary}");
-    assert!(figure(&summary["sums"], "delivered to clients") > 1_000, "{summary}");
+    assert!(figure(&summary["sums"], "delivered to clients") > 500, "{summary}");
 }
 
 #[test]
