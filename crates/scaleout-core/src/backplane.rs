@@ -136,7 +136,7 @@ pub enum Event {
     Faulted(Error),
 }
 
-/// What a store retains of a stream.
+/// What a store retains of a stream. Empty payloads, such as one that opens an epoch (rule 15), count as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retained {
     /// Its newest epoch.

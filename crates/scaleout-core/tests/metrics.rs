@@ -364,6 +364,19 @@ async fn a_node_that_idles_asks_the_store_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_without_a_recorder_asks_the_store_nothing() {
+    let store = one_stream();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let backplane = Asked { inner: store.backplane(), asked: Arc::clone(&asked) };
+    let bus = Bus::builder(backplane).config(config()).start().unwrap();
+    for _ in 0..60 {
+        bus.publish("c", "x").await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(asked.load(Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn counters_of_others_are_exported_as_long_as_they_live() {
     struct Door(AtomicUsize);
     impl CounterSource for Door {

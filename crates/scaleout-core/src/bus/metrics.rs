@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
+use metrics::{Counter, Gauge, Histogram, IntoF64, Key, Label, Level, Metadata, Recorder, Unit};
 use tokio::{
     task::AbortHandle,
     time::{MissedTickBehavior, interval},
@@ -86,6 +86,16 @@ pub(super) struct Measured {
     bytes: usize,
     messages: usize,
     tried_at: Duration,
+}
+
+/// Seconds since a time in microseconds of the Unix epoch. The clock is read only where there is a recorder.
+struct SinceMicros(u64);
+
+impl IntoF64 for SinceMicros {
+    fn into_f64(self) -> f64 {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        now.saturating_sub(Duration::from_micros(self.0)).as_secs_f64()
+    }
 }
 
 pub(super) fn spawn(inner: &Arc<Inner>) -> Option<AbortHandle> {
@@ -179,9 +189,7 @@ impl Metrics {
 
     /// Records a frame that came, which another node may have sent: by its clock.
     pub(super) fn received(&self, sent_at_micros: u64) {
-        let sent_at = Duration::from_micros(sent_at_micros);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.latency_seconds.record(now.saturating_sub(sent_at).as_secs_f64());
+        self.latency_seconds.record(SinceMicros(sent_at_micros));
     }
 
     /// Exports the counters and gauges as of now.

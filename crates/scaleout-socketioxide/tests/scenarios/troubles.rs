@@ -26,7 +26,8 @@ pub(crate) async fn an_emit_does_not_wait_for_a_store_that_goes(store: &impl Sto
 pub(crate) async fn what_is_told_of_an_emit_is_so(store: &impl Store) {
     let few = BusConfig::default().with_max_queue_messages(20);
     let first = Node::start(store.bus().config(few), &Setup::default()).await;
-    let second = Node::start(store.bus(), &Setup::default()).await;
+    let patient = AdapterConfig::default().with_confirm(Confirm::Stored { within: PATIENCE });
+    let second = Node::start(store.bus(), &Setup { config: patient, ..Setup::default() }).await;
     for node in [&first, &second] {
         node.serve("/", async || ()).await;
         until("they know each other", || node.ctr.cluster().members().len() == 2).await;
@@ -56,6 +57,7 @@ pub(crate) async fn what_is_told_of_an_emit_is_so(store: &impl Store) {
     let Some(ScaleoutError::LocalOnly(why)) = ScaleoutError::of(&error) else { panic!("{error:?}") };
     assert_eq!(why.kind(), ErrorKind::Closed);
     here.expect("last", "one").await;
+    until("the other one is back", || second.bus.health().ready).await;
     second.io.emit("to", "its own").await.expect("the store has it");
     there.expect("to", "its own").await;
 }

@@ -2,10 +2,11 @@
 //!
 //! A store is asked of a stream at most every [`MIN_PAUSE`], and only where something happened there since: this node's
 //! position moved, or a frame of its own was confirmed, which must come back. And while it is behind, or degraded: then
-//! a position that stands still says nothing. A node that idles asks nothing.
+//! a position that stands still says nothing. A node that idles asks nothing, nor does one without a recorder.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
+use metrics::{Gauge, IntoF64};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::{Inner, StreamGauges, TICK};
@@ -27,6 +28,9 @@ struct Known {
 }
 
 pub(super) async fn watch(inner: Arc<Inner>) {
+    if !inner.stream_indices().any(|stream| inner.metrics.of(stream).are_recorded()) {
+        return;
+    }
     let mut known: Vec<_> = inner.stream_indices().map(|_| Known::default()).collect();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -99,12 +103,33 @@ fn seconds_left(headroom: u64, came: u64, time: Duration) -> Option<f64> {
 }
 
 impl StreamGauges {
+    /// Whether somebody records any gauge of lag.
+    fn are_recorded(&self) -> bool {
+        [&self.lag_payloads, &self.headroom_payloads, &self.headroom_seconds].into_iter().any(is_recorded)
+    }
+
     /// What is not known is not a number.
     pub(super) fn set_lag(&self, lag: Option<Lag>, headroom_seconds: Option<f64>) {
         self.lag_payloads.set(lag.map_or(f64::NAN, |lag| lag.behind as f64));
         self.headroom_payloads.set(lag.map_or(f64::NAN, |lag| lag.headroom as f64));
         self.headroom_seconds.set(headroom_seconds.unwrap_or(f64::NAN));
     }
+}
+
+/// Whether there is a recorder behind a gauge. A gauge without one does not ask for the value that it is set to.
+fn is_recorded(gauge: &Gauge) -> bool {
+    struct Unknown<'a>(&'a Cell<bool>);
+
+    impl IntoF64 for Unknown<'_> {
+        fn into_f64(self) -> f64 {
+            self.0.set(true);
+            f64::NAN
+        }
+    }
+
+    let was_asked = Cell::new(false);
+    gauge.set(Unknown(&was_asked));
+    was_asked.get()
 }
 
 #[cfg(test)]
