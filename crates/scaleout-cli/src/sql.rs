@@ -2,7 +2,10 @@
 
 use std::num::NonZeroU16;
 
-use scaleout::sqlserver::{Script, SqlServerConfig};
+use scaleout::{
+    BackplaneConfig,
+    sqlserver::{Script, SqlServerConfig},
+};
 use serde::Serialize;
 
 use crate::{
@@ -85,18 +88,24 @@ pub(crate) fn run(options: Options, global: &Global, output: &Output) -> anyhow:
 }
 
 fn config(options: &Options, global: &Global) -> anyhow::Result<SqlServerConfig> {
-    let of_environment = || std::env::var(store::URL_VARIABLE).ok().filter(|_| global.app.is_none());
-    let url = match (options.url.clone().or_else(of_environment), &global.app) {
-        (Some(url), _) => url,
+    let given = options.url.clone();
+    // With --app, a variable that is about another kind of store says nothing here.
+    let is_meant = |url: &String| match &global.app {
+        Some(app) => BackplaneConfig::parse_for(app, url).is_ok_and(|it| it.as_sqlserver().is_some()),
+        None => true,
+    };
+    let url = given.clone().or_else(|| std::env::var(store::URL_VARIABLE).ok().filter(is_meant));
+    let settings = url.map(|url| store::settings(&url, global)).transpose()?;
+    let of_url = settings.as_ref().and_then(BackplaneConfig::as_sqlserver);
+    let mut config = match (of_url, &global.app) {
+        (Some(config), _) => config.clone(),
+        (None, _) if given.is_some() => {
+            return Err(usage("only a store on SQL Server has a script, and the URL is one of another kind"));
+        }
         // Nothing of it is in the script but the app.
-        (None, Some(app)) => format!("sqlserver://user:password@localhost/database?app={app}"),
-        (None, None) => return Err(usage("which app? Give --app, or the URL of the store")),
+        (None, Some(app)) => format!("sqlserver://user:password@localhost/database?app={app}").parse()?,
+        (None, None) => return Err(usage("which app? Give --app, or the URL of a store on SQL Server")),
     };
-    let settings = store::settings(&url, global)?;
-    let Some(config) = settings.as_sqlserver() else {
-        return Err(usage("only a store on SQL Server has a script, and the URL is one of another kind"));
-    };
-    let mut config = config.clone();
     if let Some(tables) = options.tables {
         config = config.with_table_count(tables);
     }

@@ -136,7 +136,7 @@ pub enum Event {
     Faulted(Error),
 }
 
-/// What a store retains of a stream. Empty payloads, such as one that opens an epoch (rule 15), count as well.
+/// What a store retains of a stream. Where a store opens an epoch by an entry of its own, that is no payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retained {
     /// Its newest epoch.

@@ -116,6 +116,12 @@ async fn sql_prints_what_the_library_has() {
     assert_eq!(of_url.out, run.out);
     let of_environment = scaleout_with(&["sql", "--grants", "web"], &[("SCALEOUT_URL", &url)], "").await;
     assert_eq!(of_environment.out, run.out);
+    // With --app the rest is still the environment's, where it is of this kind of store.
+    let no_app = url.replace("app=chat&", "");
+    let of_both = ["sql", "--app", "chat", "--grants", "web"];
+    assert_eq!(scaleout_with(&of_both, &[("SCALEOUT_URL", &no_app)], "").await.out, run.out);
+    let other = scaleout_with(&of_both, &[("SCALEOUT_URL", "redis://localhost?app=live")], "").await;
+    assert!(other.out.contains("SCHEMA::[scaleout]"), "{}", other.out);
 
     for (args, expected) in [
         (&["--only", "--grants", "web"][..], script.grants("web")),
