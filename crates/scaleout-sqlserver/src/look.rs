@@ -56,6 +56,12 @@ pub(crate) struct Content {
     pub(crate) name: String,
     /// As `sys.objects` has it: `U`, `P`, `FN`, `SQ`.
     pub(crate) code: String,
+}
+
+/// What a table holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) table: String,
     pub(crate) rows: Option<u64>,
     pub(crate) bytes: Option<u64>,
 }
@@ -156,14 +162,19 @@ impl<'a> Look<'a> {
         let rows = self.ask(&self.target.contents()).await?;
         let contents = rows.into_iter().map(|row| {
             let mut values = Values::of(row);
-            Ok(Content {
-                name: values.text()?,
-                code: values.text()?,
-                rows: values.number_if_any()?,
-                bytes: values.number_if_any()?,
-            })
+            Ok(Content { name: values.text()?, code: values.text()? })
         });
         contents.collect()
+    }
+
+    /// What each table of the schema holds.
+    pub(crate) async fn sizes(&mut self) -> Result<Vec<Size>, Failure> {
+        let rows = self.ask(&self.target.sizes()).await?;
+        let sizes = rows.into_iter().map(|row| {
+            let mut values = Values::of(row);
+            Ok(Size { table: values.text()?, rows: values.number_if_any()?, bytes: values.number_if_any()? })
+        });
+        sizes.collect()
     }
 
     /// The rows that a batch yields.

@@ -399,6 +399,84 @@ async fn a_connection_that_breaks_on_the_way_is_told() {
     all_are_fine(&examine(&server, &config).await);
 }
 
+/// What of a look-up no other one has, the subject under which it is missed, and the words.
+const LOOKS: [(&str, &str, &str); 6] = [
+    ("N'ProductVersion'", "version", "what the server is"),
+    ("DATEDIFF_BIG", "clock", "the server's clock cannot"),
+    ("delayed_durability", "retention", "what the database is set to"),
+    ("N'CREATE SCHEMA'", "permissions", "what the user may do"),
+    ("RTRIM(o.type)", "layout", "what else is in schema scaleout"),
+    ("is_broker_enabled", "broker", "is_broker_enabled"),
+];
+
+#[tokio::test]
+async fn a_look_that_fails_is_told_and_hides_no_other() {
+    let server = launch().await;
+    let config = config_of(&server, "app");
+    let all = subjects(&examine(&server, &config).await);
+    for (look, subject, what) in &LOOKS[..5] {
+        server.lack(look);
+        let findings = examine(&server, &config).await;
+        expect(&findings, Severity::Warning, subject, what, "by hand");
+        assert!(only(&findings).what.contains(look), "{findings:?}");
+        let told = subjects(&findings);
+        // Who asks is not known without the first one.
+        assert!(
+            all.iter().all(|one| told.contains(one) || *one == "login" && *subject == "version"),
+            "{told:?}"
+        );
+        server.know(look);
+    }
+    // What nodes look at, too, is a problem.
+    for is_installed in [false, true] {
+        let look = LOOKS[5].0;
+        server.lack(look);
+        let findings = examine(&server, &config).await;
+        expect(&findings, Severity::Problem, "broker", look, "");
+        assert!(all.iter().all(|one| subjects(&findings).contains(one)), "{findings:?}");
+        server.know(look);
+        if !is_installed {
+            install(&config).await;
+        }
+    }
+    server.lack("N'open_epoch', N'P'");
+    let findings = examine(&server, &config).await;
+    expect(&findings, Severity::Problem, "layout", "open_epoch", "");
+    let told = subjects(&findings);
+    assert!(told.contains(&"broker") && !told.contains(&"permissions"), "{told:?}");
+    server.know("N'open_epoch', N'P'");
+    // And with all of them at once there still is what there is to tell.
+    for (look, ..) in LOOKS {
+        server.lack(look);
+    }
+    let findings = examine(&server, &config).await;
+    let wrong = findings.iter().filter(|finding| finding.severity != Severity::Ok);
+    // The objects are there, so that nobody asks what else there is.
+    assert_eq!(
+        wrong.map(|finding| finding.subject).collect::<Vec<_>>(),
+        ["version", "clock", "retention", "permissions", "broker"]
+    );
+    assert!(
+        findings.iter().any(|finding| finding.what.contains("message tables of the app")),
+        "{findings:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_an_app_leaves_is_removed_where_nobody_tells_how_large_it_is() {
+    let server = launch().await;
+    let config = config_of(&server, "app");
+    install(&config).await;
+    let listed = config.remnants().await.expect("it can be asked");
+    server.lack("sys.allocation_units");
+    let without_sizes = config.remnants().await.expect("it can be asked");
+    assert_eq!(names(&without_sizes, "table"), names(&listed, "table"));
+    let tables = || without_sizes.iter().filter(|remnant| remnant.kind == "table");
+    assert!(tables().count() > 0 && tables().all(|table| table.holds.is_empty()), "{without_sizes:?}");
+    assert_eq!(config.remove_remnants().await.expect("it may"), without_sizes);
+    assert!(server.schemas().is_empty());
+}
+
 fn names(remnants: &[Remnant], kind: &str) -> Vec<String> {
     remnants.iter().filter(|remnant| remnant.kind == kind).map(|remnant| remnant.name.clone()).collect()
 }

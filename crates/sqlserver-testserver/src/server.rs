@@ -184,6 +184,17 @@ impl TestServer {
         self.shared.state().faults.without.remove(permission);
     }
 
+    /// The server is one that does not know such a view, column or function: batches whose text has it are refused (208), until
+    /// [`know`](Self::know).
+    pub fn lack(&self, what: &str) {
+        self.shared.state().faults.unknown.insert(what.to_owned());
+    }
+
+    /// Ends a [`lack`](Self::lack).
+    pub fn know(&self, what: &str) {
+        self.shared.state().faults.unknown.remove(what);
+    }
+
     /// Whether tables are not seen in the catalogue, as for a user who may execute procedures and nothing else.
     pub fn hide_tables(&self, hide: bool) {
         self.shared.state().faults.hides_tables = hide;

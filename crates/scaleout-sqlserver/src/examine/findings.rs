@@ -24,7 +24,7 @@ const EXPRESS: i64 = 4;
 const EXPRESS_BYTES: u64 = 10 << 30;
 
 /// What the server says that it is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Server {
     pub(super) version: String,
     pub(super) edition: i64,
@@ -57,6 +57,21 @@ pub(super) fn problem(subject: &'static str, trouble: Trouble) -> Finding {
 pub(super) fn warning(subject: &'static str, trouble: Trouble) -> Finding {
     Finding::warning(subject, trouble.what, fix_of(trouble.fix))
 }
+
+/// Of what could not be looked at. Nodes do not look at it, and work or not all the same.
+pub(super) fn unseen(
+    subject: &'static str,
+    what: &str,
+    failure: Failure,
+    config: &SqlServerConfig,
+) -> Finding {
+    let is_denied = super::is_denied(&failure);
+    let trouble = failure.into_trouble(config);
+    let fix = if is_denied && !trouble.fix.is_empty() { trouble.fix } else { LOOK_YOURSELF.into() };
+    Finding::warning(subject, format!("{what} cannot be looked at: {}", trouble.what), fix)
+}
+
+const LOOK_YOURSELF: &str = "see to it by hand, once; nodes do not ask for it";
 
 /// Where nobody knows better, the server does.
 fn fix_of(fix: String) -> String {
