@@ -93,6 +93,8 @@ impl Examination<'_> {
             return Ok(());
         }
         let doorbell = match self.look.doorbell().await {
+            // Nobody can turn it on.
+            Ok(Doorbell::Off) if server.babelfish.is_some() => Some(Doorbell::NoBroker),
             Ok(doorbell) => Some(doorbell),
             // Nodes look at it, too.
             Err(failure) => {
@@ -115,6 +117,7 @@ impl Examination<'_> {
                 version: values.text_if_any()?.unwrap_or_default(),
                 edition: values.integer()?.unwrap_or_default(),
                 edition_name: values.text_if_any()?.unwrap_or_default(),
+                babelfish: values.text_if_any()?.filter(|version| !version.is_empty()),
                 user: values.text_if_any()?.unwrap_or_default(),
             })
         });

@@ -77,7 +77,7 @@ impl Target {
         self.all(files::DOORBELL)
     }
 
-    /// One row: (version, edition by number, edition, user).
+    /// One row: (version, edition by number, edition, version of Babelfish, user).
     pub(crate) fn server(&self) -> &'static str {
         files::SERVER
     }

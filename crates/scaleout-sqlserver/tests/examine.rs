@@ -203,6 +203,20 @@ async fn a_server_that_is_too_old_is_told_and_nothing_more() {
 }
 
 #[tokio::test]
+async fn babelfish_is_a_warning_whatever_version_it_pretends_to() {
+    let server = TestServer::builder().babelfish("4.3.0").start().await.expect("a free port");
+    let config = config_of(&server, "app");
+    for is_installed in [false, true] {
+        let findings = examine(&server, &config).await;
+        // Not of the broker, which nobody can turn on.
+        expect(&findings, Severity::Warning, "version", "Babelfish for PostgreSQL 4.3.0", "SQL Server 2016");
+        if !is_installed {
+            install(&config).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_clock_that_is_wrong_is_told_in_its_direction() {
     let server = launch().await;
     let config = config_of(&server, "app");

@@ -29,6 +29,8 @@ pub(super) struct Server {
     pub(super) version: String,
     pub(super) edition: i64,
     pub(super) edition_name: String,
+    /// Its version, where the server is Babelfish for PostgreSQL; its `version` is then one that it pretends to.
+    pub(super) babelfish: Option<String>,
     pub(super) user: String,
 }
 
@@ -161,6 +163,16 @@ impl Server {
     /// What is to be said of the version, and whether nothing works with it.
     pub(super) fn finding(&self) -> (Finding, bool) {
         let Self { version, edition_name, .. } = self;
+        if let Some(babelfish) = &self.babelfish {
+            let what = format!(
+                "Babelfish for PostgreSQL {babelfish}, which says that it were SQL Server {version}: what nodes need was \
+                 tried on 4.3.0, by hand; they poll"
+            );
+            return (
+                Finding::warning("version", what, "take SQL Server 2016 or later where it matters"),
+                false,
+            );
+        }
         let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
         let what = format!("SQL Server {version}, {edition_name}");
         match major {
@@ -199,7 +211,8 @@ impl Base {
     pub(super) fn findings(&self, config: &SqlServerConfig, server: &Server) -> Vec<Finding> {
         let database = identifier(&config.database);
         let mut findings = Vec::new();
-        if self.compatibility < 130 {
+        // Babelfish has the number, and its statements do not depend on it.
+        if self.compatibility < 130 && server.babelfish.is_none() {
             findings.push(Finding::warning(
                 "version",
                 format!(

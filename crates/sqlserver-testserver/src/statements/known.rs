@@ -16,15 +16,17 @@ use crate::{
 const ANY: char = '$';
 
 const SERVER: &str = "SELECT CAST(SERVERPROPERTY(N'ProductVersion') AS nvarchar(128)),
-    CAST(SERVERPROPERTY(N'EngineEdition') AS int), CAST(SERVERPROPERTY(N'Edition') AS nvarchar(128)), USER_NAME();";
+    CAST(SERVERPROPERTY(N'EngineEdition') AS int), CAST(SERVERPROPERTY(N'Edition') AS nvarchar(128)),
+    CAST(SERVERPROPERTY(N'BabelfishVersion') AS nvarchar(128)), USER_NAME();";
 
 const DATABASE: &str = "SELECT d.compatibility_level, d.is_read_committed_snapshot_on, d.delayed_durability
     FROM sys.databases AS d WHERE d.name = DB_NAME();";
 
 const CLOCK: &str = "SELECT DATEDIFF_BIG(microsecond, '1970-01-01', SYSUTCDATETIME());";
 
-const PERMISSIONS: &str = "SELECT p.class, p.name, HAS_PERMS_BY_NAME(
-        CASE p.class WHEN N'SCHEMA' THEN N'$' ELSE QUOTENAME(DB_NAME()) END, p.class, p.name)
+const PERMISSIONS: &str = "SELECT p.class, p.name,
+    CASE WHEN p.class = N'SCHEMA' AND SCHEMA_ID(N'$') IS NULL THEN NULL ELSE HAS_PERMS_BY_NAME(
+        CASE p.class WHEN N'SCHEMA' THEN N'$' ELSE QUOTENAME(DB_NAME()) END, p.class, p.name) END
     FROM (VALUES (N'DATABASE', N'CREATE SCHEMA'), (N'DATABASE', N'CREATE TABLE'), (N'DATABASE', N'CREATE PROCEDURE'),
         (N'DATABASE', N'CREATE FUNCTION'), (N'DATABASE', N'CREATE QUEUE'), (N'DATABASE', N'CREATE SERVICE'),
         (N'DATABASE', N'ALTER'), (N'SCHEMA', N'EXECUTE'), (N'SCHEMA', N'ALTER'), (N'SCHEMA', N'SELECT'),
@@ -62,10 +64,10 @@ impl Statements<'_> {
         if self.fits(CLOCK).is_some() {
             return Some(self.clock());
         }
-        if let Some([schema]) = self.fits(PERMISSIONS).as_deref() {
+        if let Some([schema, quoted]) = self.fits(PERMISSIONS).as_deref() {
             // `[x]` is that name in brackets.
-            let (schema, _) = two_part_name(&format!("{schema}.x"))?;
-            return Some(self.permissions(&schema));
+            let (unquoted, _) = two_part_name(&format!("{quoted}.x"))?;
+            return (unquoted == *schema).then(|| self.permissions(schema));
         }
         if let Some([schema]) = self.fits(CONTENTS).as_deref() {
             return Some(self.contents(schema));
@@ -103,8 +105,15 @@ impl Statements<'_> {
                 ("", Type::Int),
                 ("", Type::NVarChar(128)),
                 ("", Type::NVarChar(128)),
+                ("", Type::NVarChar(128)),
             ],
-            vec![settings.version.as_str().into(), settings.edition.into(), edition.into(), "dbo".into()],
+            vec![
+                settings.version.as_str().into(),
+                settings.edition.into(),
+                edition.into(),
+                settings.babelfish.clone().map_or(Value::Null, Value::Text),
+                "dbo".into(),
+            ],
         )
     }
 
