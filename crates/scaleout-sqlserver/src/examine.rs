@@ -17,7 +17,7 @@ use crate::{
     health,
     install::outdated,
     link::{Link, Values},
-    look::{Doorbell, Look, Missing, Permission, absent, denied},
+    look::{Doorbell, Look, Missing, Permission, absent, denied, is_other_table},
     names::{Names, objects},
     sql::{SCHEMA_VERSION, identifier},
     store::Layout,
@@ -170,8 +170,7 @@ impl Examination<'_> {
         };
         let layout = match layout {
             Ok(layout) => layout,
-            // Invalid column name.
-            Err(failure) if failure.number() == Some(207) => {
+            Err(failure) if is_other_table(&failure) => {
                 let what = format!("schema {} has a table layout that is none of scaleout's", config.schema);
                 self.findings.push(Finding::problem("layout", what, ANOTHER_SCHEMA));
                 return Ok(Found::Others);
@@ -202,7 +201,7 @@ impl Examination<'_> {
         let ours = objects(config.table_count.get());
         let taken: Vec<String> = contents
             .iter()
-            .filter(|content| ours.iter().any(|(_, name)| *name == content.name))
+            .filter(|content| content.is_object() && ours.iter().any(|(_, name)| *name == content.name))
             .map(|content| content.name.clone())
             .collect();
         if !taken.is_empty() {

@@ -8,7 +8,7 @@ use crate::{
     examine::size,
     install,
     link::{Call, Link, Values},
-    look::{Content, Look, Size},
+    look::{Content, Look, Size, is_other_table},
     names::{Kind, Names, objects},
     sql::identifier,
 };
@@ -85,10 +85,13 @@ impl Left {
     async fn look(link: &mut Link, config: &SqlServerConfig) -> Result<Option<Self>, Error> {
         let failed = |failure: Failure| failure.into_error(LOOKING, config);
         let mut look = Look::new(link, config);
-        let layout = match look.probe().await.map_err(failed)? {
-            Some(layout) => Some(layout),
+        let layout = match look.probe().await {
+            Ok(Some(layout)) => Some(layout),
             // A login that does not see the table may still ask.
-            None => look.layout().await.map_err(failed)?,
+            Ok(None) => look.layout().await.map_err(failed)?,
+            // The table is somebody else's.
+            Err(failure) if is_other_table(&failure) => None,
+            Err(failure) => return Err(failed(failure)),
         };
         let Some(layout) = layout.filter(|layout| layout.is_of(config)) else { return Ok(None) };
         // More than that no version has made.

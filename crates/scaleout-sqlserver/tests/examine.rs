@@ -562,6 +562,27 @@ async fn what_others_have_stays() {
     let foreign = config_of(&server, "app").with_schema("foreign");
     assert_eq!(foreign.remove_remnants().await.expect("nothing is there"), []);
     assert_eq!(server.objects("foreign"), ["streams"]);
+    server.occupy("foreign", "layout");
+    assert_eq!(foreign.remnants().await.expect("it can be asked"), []);
+    assert_eq!(foreign.remove_remnants().await.expect("nothing is there"), []);
+    assert_eq!(server.objects("foreign"), ["layout", "streams"]);
+}
+
+#[tokio::test]
+async fn a_schema_in_which_somebody_has_a_type_stays_and_is_not_said_to_go() {
+    let server = launch().await;
+    let config = config_of(&server, "app");
+    // A type and an object may have one name.
+    server.occupy_by_type(SCHEMA, "epochs");
+    all_are_fine(&examine(&server, &config).await);
+    let config = config.with_schema("another");
+    install(&config).await;
+    server.occupy_by_type("another", "money_of_theirs");
+    let removed = config.remove_remnants().await.expect("it may");
+    assert!(!names(&removed, "table").is_empty());
+    assert!(names(&removed, "schema").is_empty(), "{removed:?}");
+    assert_eq!(server.objects("another"), ["money_of_theirs"]);
+    assert_eq!(config.remnants().await.expect("it can be asked"), []);
 }
 
 #[tokio::test]

@@ -217,6 +217,12 @@ impl TestServer {
         store.schemas.entry(schema.into()).or_default().objects.insert(table.into(), Object::Foreign);
     }
 
+    /// Makes a type of somebody else's, of a name that nothing else in the schema has.
+    pub fn occupy_by_type(&self, schema: &str, name: &str) {
+        let store = &mut self.shared.state().store;
+        store.schemas.entry(schema.into()).or_default().objects.insert(name.into(), Object::ForeignType);
+    }
+
     /// Sets `is_broker_enabled`; while it is 0, rings do not arrive and waits run out.
     pub fn set_broker(&self, enabled: bool) {
         self.shared.state().store.broker.set_enabled(enabled);
