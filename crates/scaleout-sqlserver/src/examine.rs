@@ -45,6 +45,7 @@ impl SqlServerConfig {
                     look: Look::new(&mut link, self),
                     findings: &mut findings,
                     user: String::new(),
+                    has_reconnected: false,
                 };
                 // What ended it is among the findings.
                 let _ = Box::pin(examination.run()).await;
@@ -61,6 +62,8 @@ struct Examination<'a> {
     findings: &'a mut Vec<Finding>,
     /// Who the login is in the database, quoted.
     user: String,
+    /// The first connection was given up.
+    has_reconnected: bool,
 }
 
 /// A problem was found that hides the rest.
@@ -86,7 +89,7 @@ impl Examination<'_> {
         self.clock().await?;
         self.base(&server).await?;
         let permissions = self.look.permissions().await;
-        let permissions = self.seen("permissions", "what the user may do", permissions)?;
+        let permissions = self.seen("permissions", "what the user may do", permissions).await?;
         let permissions = permissions.unwrap_or_default();
         let found = self.layout(&permissions).await?;
         if matches!(found, Found::Others) {
@@ -98,7 +101,7 @@ impl Examination<'_> {
             Ok(doorbell) => Some(doorbell),
             // Nodes look at it, too.
             Err(failure) => {
-                self.trouble("broker", failure)?;
+                self.trouble("broker", failure).await?;
                 None
             }
         };
@@ -121,7 +124,7 @@ impl Examination<'_> {
                 user: values.text_if_any()?.unwrap_or_default(),
             })
         });
-        let Some(server) = self.seen("version", "what the server is, and who asks,", server)? else {
+        let Some(server) = self.seen("version", "what the server is, and who asks,", server).await? else {
             self.user = user_of(self.look.config);
             return Ok(Server::default());
         };
@@ -139,7 +142,7 @@ impl Examination<'_> {
         let clock = rows.and_then(|rows| {
             Ok(Clock { before, theirs: Values::first(vec![rows], "the clock")?.number()?, after })
         });
-        if let Some(clock) = self.seen("clock", "the server's clock", clock)? {
+        if let Some(clock) = self.seen("clock", "the server's clock", clock).await? {
             self.findings.push(clock.finding());
         }
         Ok(())
@@ -155,7 +158,7 @@ impl Examination<'_> {
                 delayed_durability: values.integer()?.unwrap_or_default(),
             })
         });
-        if let Some(base) = self.seen("retention", "what the database is set to", base)? {
+        if let Some(base) = self.seen("retention", "what the database is set to", base).await? {
             self.findings.extend(base.findings(self.look.config, server));
         }
         Ok(())
@@ -176,12 +179,12 @@ impl Examination<'_> {
                 return Ok(Found::Others);
             }
             // With the grant there is more to see.
-            Err(failure) if is_denied(&failure) => {
-                self.trouble("permissions", failure)?;
+            Err(failure) if failure.is_denied() => {
+                self.trouble("permissions", failure).await?;
                 return Ok(Found::Others);
             }
             Err(failure) => {
-                self.trouble("layout", failure)?;
+                self.trouble("layout", failure).await?;
                 return Ok(Found::Unseen);
             }
         };
@@ -196,7 +199,7 @@ impl Examination<'_> {
         }
         let contents = self.look.contents().await;
         let schema = &config.schema;
-        let contents = self.seen("layout", &format!("what else is in schema {schema}"), contents)?;
+        let contents = self.seen("layout", &format!("what else is in schema {schema}"), contents).await?;
         let contents = contents.unwrap_or_default();
         let ours = objects(config.table_count.get());
         let taken: Vec<String> = contents
@@ -243,7 +246,7 @@ impl Examination<'_> {
                 Ok(missing) => installs = self.objects(layout, &missing, installs),
                 // Nodes look at it, too.
                 Err(failure) => {
-                    self.trouble("layout", failure)?;
+                    self.trouble("layout", failure).await?;
                     (is_seen, installs) = (false, false);
                 }
             }
@@ -360,11 +363,12 @@ impl Examination<'_> {
                 match health::ask(self.look.link, &procedure).await {
                     Ok(health) => findings::of_broker(&health, config),
                     Err(failure) => {
-                        let subject = if is_denied(&failure) { "permissions" } else { "broker" };
-                        let is_clean = self.look.link.is_clean();
+                        let subject = if failure.is_denied() { "permissions" } else { "broker" };
+                        if !self.goes_on(&failure).await {
+                            return Err(self.lost(failure));
+                        }
                         let trouble = failure.into_trouble(config);
-                        self.findings.push(findings::warning(subject, trouble));
-                        return if is_clean { Ok(()) } else { Err(Hidden) };
+                        findings::warning(subject, trouble)
                     }
                 }
             }
@@ -374,24 +378,55 @@ impl Examination<'_> {
     }
 
     /// What was answered; what failed is told, and hides nothing but itself unless the connection is gone with it.
-    fn seen<T>(&mut self, subject: &'static str, what: &str, answer: Result<T, Failure>) -> Step<Option<T>> {
+    async fn seen<T>(
+        &mut self,
+        subject: &'static str,
+        what: &str,
+        answer: Result<T, Failure>,
+    ) -> Step<Option<T>> {
         match answer {
             Ok(answer) => Ok(Some(answer)),
-            Err(failure) if self.look.link.is_clean() => {
+            Err(failure) if self.goes_on(&failure).await => {
                 self.findings.push(findings::unseen(subject, what, failure, self.look.config));
                 Ok(None)
             }
-            Err(failure) => self.trouble(subject, failure).and(Err(Hidden)),
+            Err(failure) => Err(self.lost(failure)),
         }
     }
 
-    /// What failed; the rest is hidden where the connection is gone with it.
-    fn trouble(&mut self, subject: &'static str, failure: Failure) -> Step {
-        let is_clean = self.look.link.is_clean();
-        let subject = if is_clean { subject } else { "connection" };
-        let trouble = failure.into_trouble(self.look.config);
-        self.problem(subject, trouble);
-        if is_clean { Ok(()) } else { Err(Hidden) }
+    /// What failed that nodes need; the rest is hidden where the connection is gone with it.
+    async fn trouble(&mut self, subject: &'static str, failure: Failure) -> Step {
+        if !self.goes_on(&failure).await {
+            return Err(self.lost(failure));
+        }
+        self.findings.push(findings::failed(subject, failure, self.look.config));
+        Ok(())
+    }
+
+    /// Whether there is a connection to look on with.
+    ///
+    /// One look may wait for longer than a node would, such as for an installation under way. More, and whoever waits for
+    /// the findings would have none at all.
+    async fn goes_on(&mut self, failure: &Failure) -> bool {
+        if self.look.link.is_clean() {
+            return true;
+        }
+        if !matches!(failure, Failure::TimedOut { .. }) || self.has_reconnected {
+            return false;
+        }
+        self.has_reconnected = true;
+        match Box::pin(Link::connect(self.look.config)).await {
+            Ok(link) => {
+                *self.look.link = link;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn lost(&mut self, failure: Failure) -> Hidden {
+        self.findings.push(findings::failed("connection", failure, self.look.config));
+        Hidden
     }
 
     fn problem(&mut self, subject: &'static str, trouble: Trouble) {
@@ -427,11 +462,6 @@ impl Permission {
 }
 
 const ANOTHER_SCHEMA: &str = "set schema to another one";
-
-/// Whether a permission is missing.
-fn is_denied(failure: &Failure) -> bool {
-    matches!(failure.number(), Some(229 | 230 | 262 | 300 | 15_151))
-}
 
 /// This machine's clock.
 fn now() -> Duration {

@@ -477,6 +477,25 @@ async fn a_look_that_fails_is_told_and_hides_no_other() {
 }
 
 #[tokio::test]
+async fn one_look_that_is_not_answered_is_told_and_hides_no_other() {
+    let server = launch().await;
+    let config = config_of(&server, "app").with_command_timeout(Duration::from_millis(500));
+    install(&config_of(&server, "app")).await;
+    let all = subjects(&examine(&server, &config).await);
+    server.stall("delayed_durability");
+    let findings = examine(&server, &config).await;
+    expect(&findings, Severity::Warning, "retention", "no answer within 500ms", "command_timeout");
+    assert_eq!(subjects(&findings), all);
+    // Whoever waits for the findings does not wait for a second one.
+    server.stall("is_broker_enabled");
+    let findings = examine(&server, &config).await;
+    let last = findings.last().expect("findings");
+    assert_eq!((last.severity, last.subject), (Severity::Problem, "connection"), "{findings:?}");
+    assert!(last.fix.as_ref().is_some_and(|fix| fix.contains("command_timeout")), "{last}");
+    assert_eq!(findings.iter().filter(|finding| finding.severity != Severity::Ok).count(), 2, "{findings:?}");
+}
+
+#[tokio::test]
 async fn what_an_app_leaves_is_removed_where_nobody_tells_how_large_it_is() {
     let server = launch().await;
     let config = config_of(&server, "app");
@@ -670,9 +689,10 @@ async fn what_is_retained_is_the_newest_epoch_as_trim_has_left_it() {
     let of = |epoch, first: u64, last: u64| {
         Some(Retained { epoch, first: Some(PayloadId(first)), last: Some(PayloadId(last)) })
     };
-    // The row that opens an epoch has id 0, as receptions yield it.
-    assert_eq!(retained(1).await.expect("it can be asked"), of(epoch(), 0, 5));
-    assert_eq!(retained(0).await.expect("it can be asked"), of(epoch(), 0, 0));
+    let nothing = |epoch| Some(Retained { epoch, first: None, last: None });
+    // The row that opens an epoch has id 0, and is no payload.
+    assert_eq!(retained(1).await.expect("it can be asked"), of(epoch(), 1, 5));
+    assert_eq!(retained(0).await.expect("it can be asked"), nothing(epoch()));
     server.trim(2);
     assert_eq!(retained(1).await.expect("it can be asked"), of(epoch(), 4, 5));
     let old = epoch();
@@ -687,10 +707,10 @@ async fn what_is_retained_is_the_newest_epoch_as_trim_has_left_it() {
         }
     };
     assert!(epoch() > old);
-    assert_eq!(found, of(epoch(), 0, 0));
+    assert_eq!(found, nothing(epoch()));
     let frame = FrameId { node: NodeId(7), number: 6, after: 5 };
     backplane.send(StreamIndex(1), frame, Bytes::from_static(b"6")).await.expect("it is sent");
-    assert_eq!(retained(1).await.expect("it can be asked"), of(epoch(), 0, 1));
+    assert_eq!(retained(1).await.expect("it can be asked"), of(epoch(), 1, 1));
     server.trim(1);
     assert_eq!(retained(1).await.expect("it can be asked"), of(epoch(), 1, 1));
     assert_eq!(retained(4).await.expect_err("there are four").kind(), ErrorKind::Config);

@@ -195,6 +195,11 @@ impl TestServer {
         self.shared.state().faults.unknown.remove(what);
     }
 
+    /// Batches whose text has this in it are not answered, until their clients give them up.
+    pub fn stall(&self, what: &str) {
+        self.shared.state().faults.stalled.insert(what.to_owned());
+    }
+
     /// Whether tables are not seen in the catalogue, as for a user who may execute procedures and nothing else.
     pub fn hide_tables(&self, hide: bool) {
         self.shared.state().faults.hides_tables = hide;

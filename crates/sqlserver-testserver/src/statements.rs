@@ -37,6 +37,10 @@ pub(crate) async fn run(
     if let Some(error) = unknown(&mut shared.state(), session, text) {
         return (Vec::new(), Some(error));
     }
+    if shared.state().faults.stalled.iter().any(|stalled| text.contains(stalled.as_str())) {
+        cancelled.cancelled().await;
+        return (Vec::new(), Some(SqlError::new(0, "the request was cancelled")));
+    }
     let started = Instant::now();
     let mut changes = shared.changes();
     loop {

@@ -327,7 +327,15 @@ impl Trouble {
     fn of_text(text: &str, config: &SqlServerConfig) -> Self {
         let lower = text.to_ascii_lowercase();
         let says = |part: &str| lower.contains(part);
-        if says("permission denied") {
+        if says("permission denied for table") {
+            // It has no ownership chaining: EXECUTE is not enough.
+            let schema = format!("SCHEMA::{}", identifier(&config.schema));
+            Self::new(ErrorKind::Unauthorized, "the user lacks a permission on a table").mended_by(grant(
+                "SELECT, INSERT, UPDATE, DELETE",
+                Some(&schema),
+                &user_of(config),
+            ))
+        } else if says(DENIED) {
             Self::new(ErrorKind::Unauthorized, "the user lacks a permission")
                 .mended_by(grant_to_run(&config.schema, &user_of(config)))
         } else if says("does not exist") || says("could not find") {
@@ -383,6 +391,18 @@ pub(crate) fn user_of(config: &SqlServerConfig) -> String {
         _ => "[<user>]".into(),
     }
 }
+
+/// Whether a permission is missing.
+pub(super) fn is_denied(answer: &TokenError) -> bool {
+    match answer.code() {
+        229 | 230 | 262 | 300 | 15_151 => true,
+        BABELFISH => answer.message().to_ascii_lowercase().contains(DENIED),
+        _ => false,
+    }
+}
+
+/// What Babelfish says of a permission.
+const DENIED: &str = "permission denied";
 
 /// What Babelfish sends for whatever has no number in SQL Server.
 const BABELFISH: u32 = 33_557_097;

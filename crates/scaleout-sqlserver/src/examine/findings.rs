@@ -60,6 +60,19 @@ pub(super) fn warning(subject: &'static str, trouble: Trouble) -> Finding {
     Finding::warning(subject, trouble.what, fix_of(trouble.fix))
 }
 
+/// Of what nodes cannot do either.
+pub(super) fn failed(subject: &'static str, failure: Failure, config: &SqlServerConfig) -> Finding {
+    let is_late = matches!(failure, Failure::TimedOut { .. });
+    let mut trouble = failure.into_trouble(config);
+    if is_late {
+        trouble = trouble.mended_by(BE_PATIENT);
+    }
+    problem(subject, trouble)
+}
+
+const BE_PATIENT: &str = "set a longer command_timeout, or see what the server is busy with: SELECT session_id, \
+                          blocking_session_id, wait_type FROM sys.dm_exec_requests";
+
 /// Of what could not be looked at. Nodes do not look at it, and work or not all the same.
 pub(super) fn unseen(
     subject: &'static str,
@@ -67,9 +80,13 @@ pub(super) fn unseen(
     failure: Failure,
     config: &SqlServerConfig,
 ) -> Finding {
-    let is_denied = super::is_denied(&failure);
+    let (is_denied, is_late) = (failure.is_denied(), matches!(failure, Failure::TimedOut { .. }));
     let trouble = failure.into_trouble(config);
-    let fix = if is_denied && !trouble.fix.is_empty() { trouble.fix } else { LOOK_YOURSELF.into() };
+    let fix = match trouble.fix {
+        _ if is_late => BE_PATIENT.into(),
+        fix if is_denied && !fix.is_empty() => fix,
+        _ => LOOK_YOURSELF.into(),
+    };
     Finding::warning(subject, format!("{what} cannot be looked at: {}", trouble.what), fix)
 }
 
