@@ -20,7 +20,7 @@ use scaleout_core::{
 use scaleout_sqlserver::{
     Authentication, Encryption, Install, Notifications, SqlServerBackplane, SqlServerConfig,
 };
-use scaleout_testkit::servers::TestCa;
+use scaleout_testkit::servers::{TestCa, sqlserver_settings};
 use sqlserver_testserver::TestServer;
 
 use self::{
@@ -721,4 +721,102 @@ async fn what_is_retained_is_the_newest_epoch_as_trim_has_left_it() {
     server.allow("read");
     backplane.close().await.expect("nothing was registered");
     assert_eq!(retained(1).await.expect_err("it is closed").kind(), ErrorKind::Closed);
+}
+
+/// On a server that executes T-SQL, where the environment names one: every look of the examination, the list of what is there,
+/// and its removal, in a schema that is this test's alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_executes_t_sql_is_examined_and_cleaned() {
+    let Some(settings) = sqlserver_settings("a_server_that_executes_t_sql_is_examined_and_cleaned", "app")
+    else {
+        return;
+    };
+    let settings: SqlServerConfig = settings.parse().expect("settings of a SQL Server");
+    let schema = format!("t_{:016x}", fastrand::u64(..));
+    let config = for_tests(settings)
+        .with_schema(&schema)
+        .with_notifications(Notifications::PollOnly)
+        .with_connect_timeout(Duration::from_secs(30))
+        .with_command_timeout(Duration::from_secs(30));
+    let examine = async |config: &SqlServerConfig| {
+        let findings = config.examine().await;
+        for finding in &findings {
+            println!("{finding}");
+        }
+        assert!(findings.iter().all(|finding| finding.severity != Severity::Problem), "{findings:?}");
+        assert!(!findings.iter().any(|finding| finding.what.contains("cannot be looked at")), "{findings:?}");
+        let told = subjects(&findings);
+        let all = ["connection", "login", "version", "clock", "retention", "layout", "permissions", "broker"];
+        assert!(all.iter().all(|subject| told.contains(subject)), "{findings:?}");
+        findings
+    };
+    let findings = examine(&config).await;
+    let is_babelfish = findings.iter().any(|finding| finding.what.contains("Babelfish"));
+    assert!(findings.iter().any(|finding| finding.what.contains("not installed yet")), "{findings:?}");
+    assert_eq!(config.remnants().await.expect("it can be asked"), []);
+
+    let backplane = SqlServerBackplane::new(config.clone()).expect("settings that work");
+    append(&backplane, 1, 1, 3).await;
+    let retained = async |stream| {
+        let told = backplane.retained(StreamIndex(stream)).await.expect("it can be asked");
+        let told = told.expect("it is told");
+        (told.first.map(|id| id.0), told.last.map(|id| id.0))
+    };
+    assert_eq!((retained(1).await, retained(0).await), ((Some(1), Some(3)), (None, None)));
+    for install in [Install::Create, Install::Verify, Install::None] {
+        let findings = examine(&config.clone().with_install(install)).await;
+        assert!(findings.iter().any(|finding| finding.what.contains("message tables of the app app")));
+    }
+    let mut admin = Admin::connect(&config).await;
+    admin
+        .run(&format!("EXEC [{schema}].trim_1 @keep_rows = 1, @keep_seconds = 1000000, @keep_bytes = 1000000000, @batch = 500, @max_batches = 10;"))
+        .await;
+    assert_eq!(retained(1).await, (Some(3), Some(3)));
+    backplane.close().await.expect("nothing was registered");
+
+    let listed = config.remnants().await.expect("it can be asked");
+    let tables = usize::from(config.table_count.get());
+    assert_eq!(names(&listed, "table").len(), tables + 5);
+    assert_eq!(names(&listed, "procedure").len(), 5 + 3 * tables);
+    assert_eq!(names(&listed, "function"), [format!("{schema}.store_identity")]);
+    assert_eq!(names(&listed, "schema"), [schema.clone()]);
+    let of = |name: &str| {
+        let name = format!("{schema}.{name}");
+        listed.iter().find(|remnant| remnant.name == name).expect("it is listed").holds.clone()
+    };
+    if is_babelfish {
+        assert_eq!(of("messages_1"), "", "it does not tell");
+    } else {
+        assert!(of("messages_1").starts_with("1 row, "), "{}", of("messages_1"));
+        assert!(of("messages_0").starts_with("1 row, "), "{}", of("messages_0"));
+    }
+    // With something of somebody else, the schema stays; a type is no object.
+    admin.run(&format!("CREATE TYPE [{schema}].positive FROM int;")).await;
+    let removed = config.remove_remnants().await.expect("it may");
+    assert_eq!(
+        removed,
+        listed.iter().filter(|remnant| remnant.kind != "schema").cloned().collect::<Vec<_>>()
+    );
+    assert_eq!(config.remnants().await.expect("it can be asked"), []);
+    admin.run(&format!("DROP TYPE [{schema}].positive;")).await;
+    // A table of one of our names, with other columns.
+    admin.run(&format!("CREATE TABLE [{schema}].layout (mine int NOT NULL);")).await;
+    let findings = config.examine().await;
+    let problem = findings.iter().find(|finding| finding.severity == Severity::Problem).expect("a problem");
+    assert!(problem.what.contains("none of scaleout's"), "{problem}");
+    assert_eq!(config.remove_remnants().await.expect("nothing is there"), []);
+    admin.run(&format!("DROP TABLE [{schema}].layout;")).await;
+
+    // The schema is still there, and empty.
+    install(&config).await;
+    assert_eq!(
+        config.remove_remnants().await.expect("it may").last(),
+        Some(&Remnant::new("schema", &schema, ""))
+    );
+    // And the same with the scripts.
+    admin.run_script(&config.script().install()).await;
+    examine(&config.clone().with_install(Install::None)).await;
+    admin.run_script(&config.script().uninstall()).await;
+    let rows = admin.run(&format!("SELECT COUNT(*) FROM sys.schemas WHERE name = N'{schema}';")).await;
+    assert_eq!(rows[0][0].get::<i32, _>(0), Some(0));
 }
