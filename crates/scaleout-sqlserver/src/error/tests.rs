@@ -275,6 +275,7 @@ async fn babelfish_is_read_by_its_words() {
     }
     for (text, grant) in [
         ("permission denied for procedure positions", "GRANT EXECUTE ON SCHEMA::[scaleout]"),
+        ("must be owner of procedure scaleout_scaleout.positions", "log in as the owner"),
         ("permission denied for table layout", "GRANT SELECT, INSERT, UPDATE, DELETE ON SCHEMA::[scaleout]"),
     ] {
         assert_is(33_557_097, 16, text, ErrorKind::Unauthorized, grant).await;
