@@ -265,7 +265,7 @@ pub(crate) fn missing(config: &SqlServerConfig, why: look::Doorbell) -> Trouble 
     match why {
         look::Doorbell::NoBroker => Trouble::new(
             ErrorKind::Unsupported,
-            "this edition of SQL Server has no Service Broker (Azure SQL Database): nothing is wrong",
+            "this server has no Service Broker, as is so with Azure SQL Database and Babelfish: nothing is wrong",
         ),
         look::Doorbell::Off => Trouble::new(
             ErrorKind::Config,

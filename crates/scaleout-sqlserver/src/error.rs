@@ -43,6 +43,14 @@ impl Failure {
         }
     }
 
+    /// Whether a permission is missing.
+    pub(crate) fn is_denied(&self) -> bool {
+        match self {
+            Self::Client(ClientError::Server(answer)) => class::is_denied(answer),
+            _ => false,
+        }
+    }
+
     /// What it is to a caller, and what to grant or to change, where that helps.
     ///
     /// `doing` says what was being done, in lower case and without secrets.

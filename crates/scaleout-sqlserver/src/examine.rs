@@ -13,11 +13,11 @@ use self::findings::{Base, Clock, Server};
 use crate::{
     bell,
     config::{Install, Notifications, SqlServerConfig},
-    error::{Failure, LET_A_DBA_INSTALL, Trouble, grant, grant_to_run},
+    error::{Failure, LET_A_DBA_INSTALL, Trouble, grant, grant_to_run, user_of},
     health,
     install::outdated,
     link::{Link, Values},
-    look::{Doorbell, Look, Missing, Permission, absent, denied},
+    look::{Doorbell, Look, Missing, Permission, absent, denied, is_other_table},
     names::{Names, objects},
     sql::{SCHEMA_VERSION, identifier},
     store::Layout,
@@ -28,7 +28,8 @@ impl SqlServerConfig {
     /// and what is there already.
     ///
     /// Nothing is changed. The findings come in the order in which they were made; after a
-    /// [problem](scaleout_core::Severity::Problem) that hides the rest, such as a wrong password, no more follow.
+    /// [problem](scaleout_core::Severity::Problem) that hides the rest, such as a wrong password, no more follow. What the server
+    /// does not tell is a finding, too, and hides nothing else.
     ///
     /// # Cancel safety
     /// Nothing is left behind when the future is dropped.
@@ -44,6 +45,7 @@ impl SqlServerConfig {
                     look: Look::new(&mut link, self),
                     findings: &mut findings,
                     user: String::new(),
+                    has_reconnected: false,
                 };
                 // What ended it is among the findings.
                 let _ = Box::pin(examination.run()).await;
@@ -60,6 +62,8 @@ struct Examination<'a> {
     findings: &'a mut Vec<Finding>,
     /// Who the login is in the database, quoted.
     user: String,
+    /// The first connection was given up.
+    has_reconnected: bool,
 }
 
 /// A problem was found that hides the rest.
@@ -75,22 +79,37 @@ enum Found {
     Nothing,
     /// What is there is another app's, or nobody knows whose.
     Others,
+    /// The server does not tell.
+    Unseen,
 }
 
 impl Examination<'_> {
     async fn run(&mut self) -> Step {
         let server = self.server().await?;
+        self.clock().await?;
         self.base(&server).await?;
         let permissions = self.look.permissions().await;
-        let permissions = self.told("permissions", permissions)?;
+        let permissions = self.seen("permissions", "what the user may do", permissions).await?;
+        let permissions = permissions.unwrap_or_default();
         let found = self.layout(&permissions).await?;
         if matches!(found, Found::Others) {
             return Ok(());
         }
-        let doorbell = self.look.doorbell().await;
-        let doorbell = self.told("broker", doorbell)?;
+        let doorbell = match self.look.doorbell().await {
+            // Nobody can turn it on.
+            Ok(Doorbell::Off) if server.babelfish.is_some() => Some(Doorbell::NoBroker),
+            Ok(doorbell) => Some(doorbell),
+            // Nodes look at it, too.
+            Err(failure) => {
+                self.trouble("broker", failure).await?;
+                None
+            }
+        };
         self.permissions(&permissions, &found, doorbell).await?;
-        self.broker(&found, doorbell).await
+        match doorbell {
+            Some(doorbell) => self.broker(&found, doorbell).await,
+            None => Ok(()),
+        }
     }
 
     async fn server(&mut self) -> Step<Server> {
@@ -101,10 +120,14 @@ impl Examination<'_> {
                 version: values.text_if_any()?.unwrap_or_default(),
                 edition: values.integer()?.unwrap_or_default(),
                 edition_name: values.text_if_any()?.unwrap_or_default(),
+                babelfish: values.text_if_any()?.filter(|version| !version.is_empty()),
                 user: values.text_if_any()?.unwrap_or_default(),
             })
         });
-        let server = self.told("version", server)?;
+        let Some(server) = self.seen("version", "what the server is, and who asks,", server).await? else {
+            self.user = user_of(self.look.config);
+            return Ok(Server::default());
+        };
         self.user = identifier(&server.user);
         self.findings.push(findings::logged_in(self.look.config, &server.user));
         let (finding, is_hidden) = server.finding();
@@ -112,22 +135,32 @@ impl Examination<'_> {
         if is_hidden { Err(Hidden) } else { Ok(server) }
     }
 
-    async fn base(&mut self, server: &Server) -> Step {
+    async fn clock(&mut self) -> Step {
         let before = now();
-        let rows = self.look.ask(self.look.target.database()).await;
+        let rows = self.look.ask(self.look.target.clock()).await;
         let after = now();
+        let clock = rows.and_then(|rows| {
+            Ok(Clock { before, theirs: Values::first(vec![rows], "the clock")?.number()?, after })
+        });
+        if let Some(clock) = self.seen("clock", "the server's clock", clock).await? {
+            self.findings.push(clock.finding());
+        }
+        Ok(())
+    }
+
+    async fn base(&mut self, server: &Server) -> Step {
+        let rows = self.look.ask(self.look.target.database()).await;
         let base = rows.and_then(|rows| {
             let mut values = Values::first(vec![rows], "the database")?;
-            let base = Base {
+            Ok(Base {
                 compatibility: values.integer()?.unwrap_or_default(),
                 has_row_versions: values.integer()? == Some(1),
                 delayed_durability: values.integer()?.unwrap_or_default(),
-            };
-            Ok((base, Clock { before, theirs: values.number()?, after }))
+            })
         });
-        let (base, clock) = self.told("version", base)?;
-        self.findings.push(clock.finding());
-        self.findings.extend(base.findings(self.look.config, server));
+        if let Some(base) = self.seen("retention", "what the database is set to", base).await? {
+            self.findings.extend(base.findings(self.look.config, server));
+        }
         Ok(())
     }
 
@@ -140,16 +173,19 @@ impl Examination<'_> {
         };
         let layout = match layout {
             Ok(layout) => layout,
-            // Invalid column name.
-            Err(failure) if failure.number() == Some(207) => {
+            Err(failure) if is_other_table(&failure) => {
                 let what = format!("schema {} has a table layout that is none of scaleout's", config.schema);
                 self.findings.push(Finding::problem("layout", what, ANOTHER_SCHEMA));
                 return Ok(Found::Others);
             }
-            Err(failure) => {
-                let subject = if is_denied(&failure) { "permissions" } else { "layout" };
-                self.trouble(subject, failure)?;
+            // With the grant there is more to see.
+            Err(failure) if failure.is_denied() => {
+                self.trouble("permissions", failure).await?;
                 return Ok(Found::Others);
+            }
+            Err(failure) => {
+                self.trouble("layout", failure).await?;
+                return Ok(Found::Unseen);
             }
         };
         if let Some(layout) = layout {
@@ -162,14 +198,15 @@ impl Examination<'_> {
             });
         }
         let contents = self.look.contents().await;
-        let contents = self.told("layout", contents)?;
+        let schema = &config.schema;
+        let contents = self.seen("layout", &format!("what else is in schema {schema}"), contents).await?;
+        let contents = contents.unwrap_or_default();
         let ours = objects(config.table_count.get());
         let taken: Vec<String> = contents
             .iter()
-            .filter(|content| ours.iter().any(|(_, name)| *name == content.name))
+            .filter(|content| content.is_object() && ours.iter().any(|(_, name)| *name == content.name))
             .map(|content| content.name.clone())
             .collect();
-        let schema = &config.schema;
         if !taken.is_empty() {
             let what = format!(
                 "schema {schema} has {}, which this app's nodes would make, and no layout that says whose they are",
@@ -194,42 +231,24 @@ impl Examination<'_> {
     }
 
     /// What a node of these settings may not do, and what it would then miss.
-    async fn permissions(&mut self, permissions: &[Permission], found: &Found, doorbell: Doorbell) -> Step {
-        let (config, before) = (self.look.config, self.findings.len());
-        let schema = &config.schema;
-        let mut installs = config.install == Install::Create;
+    async fn permissions(
+        &mut self,
+        permissions: &[Permission],
+        found: &Found,
+        doorbell: Option<Doorbell>,
+    ) -> Step {
+        let config = self.look.config;
+        // Whether a node would is not known where nobody knows what is there.
+        let mut is_seen = !matches!(found, Found::Unseen);
+        let mut installs = config.install == Install::Create && is_seen;
         if let Found::Ours(layout) = found {
-            let version = layout.schema_version;
-            let missing = self.look.missing().await;
-            let missing: Vec<Missing> = self.told("layout", missing)?;
-            let is_old = version < SCHEMA_VERSION;
-            let lacks = absent(schema, &missing);
-            match (is_old || lacks.is_some(), installs) {
-                (false, _) => {
-                    let what = format!(
-                        "schema {schema} has the {} message tables of the app {}, version {version}",
-                        layout.table_count, layout.app
-                    );
-                    self.findings.push(Finding::ok("layout", what));
-                    installs = false;
+            match self.look.missing().await {
+                Ok(missing) => installs = self.objects(layout, &missing, installs),
+                // Nodes look at it, too.
+                Err(failure) => {
+                    self.trouble("layout", failure).await?;
+                    (is_seen, installs) = (false, false);
                 }
-                (true, true) if is_old => {
-                    let what = format!("schema {schema} has version {version}: the next node upgrades it");
-                    self.findings.push(Finding::ok("layout", what));
-                }
-                (true, true) => {
-                    let what = lacks.map(|trouble| trouble.what).unwrap_or_default();
-                    let fix = "start a node, which makes it anew";
-                    self.findings.push(Finding::warning("layout", what, fix));
-                }
-                (true, false) => {
-                    for trouble in outdated(schema, Some(version)).into_iter().chain(lacks) {
-                        self.problem("layout", trouble);
-                    }
-                }
-            }
-            if let Some(trouble) = denied(schema, &missing) {
-                self.problem("permissions", trouble);
             }
         }
         let has_schema = permissions.iter().any(|held| held.is_of_schema && held.is_granted.is_some());
@@ -239,7 +258,7 @@ impl Examination<'_> {
             }
         }
         let rings = config.install == Install::Create && config.notifications == Notifications::Auto;
-        if rings && doorbell == Doorbell::NotInstalled {
+        if rings && doorbell == Some(Doorbell::NotInstalled) {
             let needs = |held: &&Permission| match installs {
                 true => ["CREATE QUEUE", "CREATE SERVICE"].contains(&held.name.as_str()),
                 false => held.is_needed_for_doorbell(),
@@ -248,16 +267,52 @@ impl Examination<'_> {
                 self.lacks(held, Finding::warning, "it cannot install the doorbell, and nodes poll");
             }
         }
-        if rings && doorbell == Doorbell::Off && config.enable_broker {
+        if rings && doorbell == Some(Doorbell::Off) && config.enable_broker {
             for held in permissions.iter().filter(|held| !held.is_of_schema && held.name == "ALTER") {
                 self.lacks(held, Finding::warning, "it cannot turn Service Broker on, and nodes poll");
             }
         }
-        if self.findings[before..].iter().all(|finding| finding.subject != "permissions") {
+        if is_seen && self.findings.iter().all(|finding| finding.subject != "permissions") {
             let what = format!("{} may do all that a node needs", self.user);
             self.findings.push(Finding::ok("permissions", what));
         }
         Ok(())
+    }
+
+    /// What is to be said of this app's objects; whether a node would make them, if that `installs` at all.
+    fn objects(&mut self, layout: &Layout, missing: &[Missing], installs: bool) -> bool {
+        let schema = &self.look.config.schema;
+        let version = layout.schema_version;
+        let is_old = version < SCHEMA_VERSION;
+        let lacks = absent(schema, missing);
+        let is_complete = !is_old && lacks.is_none();
+        match (is_complete, installs) {
+            (true, _) => {
+                let what = format!(
+                    "schema {schema} has the {} message tables of the app {}, version {version}",
+                    layout.table_count, layout.app
+                );
+                self.findings.push(Finding::ok("layout", what));
+            }
+            (false, true) if is_old => {
+                let what = format!("schema {schema} has version {version}: the next node upgrades it");
+                self.findings.push(Finding::ok("layout", what));
+            }
+            (false, true) => {
+                let what = lacks.map(|trouble| trouble.what).unwrap_or_default();
+                let fix = "start a node, which makes it anew";
+                self.findings.push(Finding::warning("layout", what, fix));
+            }
+            (false, false) => {
+                for trouble in outdated(schema, Some(version)).into_iter().chain(lacks) {
+                    self.problem("layout", trouble);
+                }
+            }
+        }
+        if let Some(trouble) = denied(schema, missing) {
+            self.problem("permissions", trouble);
+        }
+        installs && !is_complete
     }
 
     /// Tells that a permission is missing, if it is.
@@ -300,7 +355,7 @@ impl Examination<'_> {
                 findings::warning("broker", bell::missing(config, doorbell))
             }
             Doorbell::Installed => {
-                if matches!(found, Found::Nothing) {
+                if !matches!(found, Found::Ours(_)) {
                     // Procedures of those names, which are told of elsewhere.
                     return Ok(());
                 }
@@ -308,11 +363,12 @@ impl Examination<'_> {
                 match health::ask(self.look.link, &procedure).await {
                     Ok(health) => findings::of_broker(&health, config),
                     Err(failure) => {
-                        let subject = if is_denied(&failure) { "permissions" } else { "broker" };
-                        let is_clean = self.look.link.is_clean();
+                        let subject = if failure.is_denied() { "permissions" } else { "broker" };
+                        if !self.goes_on(&failure).await {
+                            return Err(self.lost(failure));
+                        }
                         let trouble = failure.into_trouble(config);
-                        self.findings.push(findings::warning(subject, trouble));
-                        return if is_clean { Ok(()) } else { Err(Hidden) };
+                        findings::warning(subject, trouble)
                     }
                 }
             }
@@ -321,21 +377,56 @@ impl Examination<'_> {
         Ok(())
     }
 
-    /// What was answered; what failed is a problem that hides the rest.
-    fn told<T>(&mut self, subject: &'static str, answer: Result<T, Failure>) -> Step<T> {
-        answer.map_err(|failure| {
-            let _ = self.trouble(subject, failure);
-            Hidden
-        })
+    /// What was answered; what failed is told, and hides nothing but itself unless the connection is gone with it.
+    async fn seen<T>(
+        &mut self,
+        subject: &'static str,
+        what: &str,
+        answer: Result<T, Failure>,
+    ) -> Step<Option<T>> {
+        match answer {
+            Ok(answer) => Ok(Some(answer)),
+            Err(failure) if self.goes_on(&failure).await => {
+                self.findings.push(findings::unseen(subject, what, failure, self.look.config));
+                Ok(None)
+            }
+            Err(failure) => Err(self.lost(failure)),
+        }
     }
 
-    /// What failed; the rest is hidden where the connection is gone with it.
-    fn trouble(&mut self, subject: &'static str, failure: Failure) -> Step {
-        let is_clean = self.look.link.is_clean();
-        let subject = if is_clean { subject } else { "connection" };
-        let trouble = failure.into_trouble(self.look.config);
-        self.problem(subject, trouble);
-        if is_clean { Ok(()) } else { Err(Hidden) }
+    /// What failed that nodes need; the rest is hidden where the connection is gone with it.
+    async fn trouble(&mut self, subject: &'static str, failure: Failure) -> Step {
+        if !self.goes_on(&failure).await {
+            return Err(self.lost(failure));
+        }
+        self.findings.push(findings::failed(subject, failure, self.look.config));
+        Ok(())
+    }
+
+    /// Whether there is a connection to look on with.
+    ///
+    /// One look may wait for longer than a node would, such as for an installation under way. More, and whoever waits for
+    /// the findings would have none at all.
+    async fn goes_on(&mut self, failure: &Failure) -> bool {
+        if self.look.link.is_clean() {
+            return true;
+        }
+        if !matches!(failure, Failure::TimedOut { .. }) || self.has_reconnected {
+            return false;
+        }
+        self.has_reconnected = true;
+        match Box::pin(Link::connect(self.look.config)).await {
+            Ok(link) => {
+                *self.look.link = link;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn lost(&mut self, failure: Failure) -> Hidden {
+        self.findings.push(findings::failed("connection", failure, self.look.config));
+        Hidden
     }
 
     fn problem(&mut self, subject: &'static str, trouble: Trouble) {
@@ -371,11 +462,6 @@ impl Permission {
 }
 
 const ANOTHER_SCHEMA: &str = "set schema to another one";
-
-/// Whether a permission is missing.
-fn is_denied(failure: &Failure) -> bool {
-    matches!(failure.number(), Some(229 | 230 | 262 | 300 | 15_151))
-}
 
 /// This machine's clock.
 fn now() -> Duration {

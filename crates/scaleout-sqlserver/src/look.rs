@@ -1,7 +1,10 @@
 //! What there is in the database, as far as the login sees it. Nothing is changed.
 
 use scaleout_core::ErrorKind;
-use tiberius::{Row, error::Error as ClientError};
+use tiberius::{
+    Row,
+    error::{Error as ClientError, TokenError},
+};
 
 use crate::{
     config::SqlServerConfig,
@@ -50,12 +53,25 @@ pub(crate) struct Missing {
     pub(crate) user: String,
 }
 
-/// An object of a schema, whoever made it.
+/// An object, a type or the like of a schema, whoever made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) name: String,
-    /// As `sys.objects` has it: `U`, `P`, `FN`, `SQ`.
+    /// As `sys.objects` has it: `U`, `P`, `FN`, `SQ`; or `TY` or `XC`, which may have the name of an object.
     pub(crate) code: String,
+}
+
+impl Content {
+    /// Whether nothing else can have its name that is an object, as all that is ours.
+    pub(crate) fn is_object(&self) -> bool {
+        !["TY", "XC"].contains(&self.code.as_str())
+    }
+}
+
+/// What a table holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) table: String,
     pub(crate) rows: Option<u64>,
     pub(crate) bytes: Option<u64>,
 }
@@ -156,14 +172,19 @@ impl<'a> Look<'a> {
         let rows = self.ask(&self.target.contents()).await?;
         let contents = rows.into_iter().map(|row| {
             let mut values = Values::of(row);
-            Ok(Content {
-                name: values.text()?,
-                code: values.text()?,
-                rows: values.number_if_any()?,
-                bytes: values.number_if_any()?,
-            })
+            Ok(Content { name: values.text()?, code: values.text()? })
         });
         contents.collect()
+    }
+
+    /// What each table of the schema holds.
+    pub(crate) async fn sizes(&mut self) -> Result<Vec<Size>, Failure> {
+        let rows = self.ask(&self.target.sizes()).await?;
+        let sizes = rows.into_iter().map(|row| {
+            let mut values = Values::of(row);
+            Ok(Size { table: values.text()?, rows: values.number_if_any()?, bytes: values.number_if_any()? })
+        });
+        sizes.collect()
     }
 
     /// The rows that a batch yields.
@@ -179,6 +200,21 @@ pub(crate) fn is_missing(failure: &Failure) -> bool {
         Some(208 | 4121 | 2812) => true,
         Some(BABELFISH) => {
             matches!(failure, Failure::Client(ClientError::Server(error)) if error.message().contains("does not exist"))
+        }
+        _ => false,
+    }
+}
+
+/// Whether it says that a table of one of our names has other columns than ours.
+pub(crate) fn is_other_table(failure: &Failure) -> bool {
+    match failure.number() {
+        // Invalid column name.
+        Some(207) => true,
+        Some(BABELFISH) => {
+            let says = |error: &TokenError| {
+                error.message().contains("column \"") && error.message().contains("does not exist")
+            };
+            matches!(failure, Failure::Client(ClientError::Server(error)) if says(error))
         }
         _ => false,
     }

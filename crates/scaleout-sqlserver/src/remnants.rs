@@ -8,7 +8,7 @@ use crate::{
     examine::size,
     install,
     link::{Call, Link, Values},
-    look::{Content, Look},
+    look::{Content, Look, Size, is_other_table},
     names::{Kind, Names, objects},
     sql::identifier,
 };
@@ -85,26 +85,35 @@ impl Left {
     async fn look(link: &mut Link, config: &SqlServerConfig) -> Result<Option<Self>, Error> {
         let failed = |failure: Failure| failure.into_error(LOOKING, config);
         let mut look = Look::new(link, config);
-        let layout = match look.probe().await.map_err(failed)? {
-            Some(layout) => Some(layout),
+        let layout = match look.probe().await {
+            Ok(Some(layout)) => Some(layout),
             // A login that does not see the table may still ask.
-            None => look.layout().await.map_err(failed)?,
+            Ok(None) => look.layout().await.map_err(failed)?,
+            // The table is somebody else's.
+            Err(failure) if is_other_table(&failure) => None,
+            Err(failure) => return Err(failed(failure)),
         };
         let Some(layout) = layout.filter(|layout| layout.is_of(config)) else { return Ok(None) };
         // More than that no version has made.
         let table_count = u16::try_from(layout.table_count).unwrap_or(u16::MAX).min(MAX_TABLES);
         let contents = look.contents().await.map_err(failed)?;
+        let sizes = match look.sizes().await {
+            Ok(sizes) => sizes,
+            // What there is can be told, and removed, without it.
+            Err(_) if look.link.is_clean() => Vec::new(),
+            Err(failure) => return Err(failed(failure)),
+        };
         let ours = objects(table_count);
         let is_ours = |content: &Content| {
             ours.iter().any(|(kind, name)| kind.code() == content.code && *name == content.name)
         };
         let mut remnants = Vec::new();
         for (kind, name) in &ours {
-            let found = contents.iter().find(|found| found.name == *name && found.code == kind.code());
-            remnants.extend(found.map(|found| {
-                let holds = if *kind == Kind::Table { holds(found) } else { String::new() };
-                Remnant::new(kind.name(), format!("{}.{name}", config.schema), holds)
-            }));
+            if contents.iter().any(|found| found.name == *name && found.code == kind.code()) {
+                let size = sizes.iter().find(|size| *kind == Kind::Table && size.table == *name);
+                let holds = size.map(holds).unwrap_or_default();
+                remnants.push(Remnant::new(kind.name(), format!("{}.{name}", config.schema), holds));
+            }
         }
         if contents.iter().any(|content| content.code == Kind::Queue.code() && is_ours(content)) {
             for row in look.ask(&look.target.services()).await.map_err(failed)? {
@@ -133,7 +142,7 @@ impl Left {
 }
 
 /// `1,204 rows, 3.1 MiB`.
-fn holds(table: &Content) -> String {
+fn holds(table: &Size) -> String {
     let rows = table.rows.map(|rows| counted(rows, "row"));
     let bytes = table.bytes.map(size);
     rows.into_iter().chain(bytes).collect::<Vec<_>>().join(", ")

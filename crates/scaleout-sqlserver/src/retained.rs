@@ -12,12 +12,12 @@ use crate::{
 };
 
 impl Node {
-    /// The first and the last row of the newest epoch of the stream at place `lane`.
+    /// The first and the last payload of the newest epoch of the stream at place `lane`.
     ///
     /// It takes the procedures that reading takes, so that a login that may do no more is enough, and objects of every
     /// version have them: `positions` says where the epoch begins and where the stream stands, and `read`, from there
-    /// on, yields the first row that trim has left. That row comes with its payload, which is empty where nothing was
-    /// trimmed.
+    /// on, yields the first row that trim has left. That row comes with its payload; where nothing was trimmed it is the one
+    /// that opens the epoch, which is no payload.
     pub(crate) async fn retained(&self, lane: usize) -> Result<Retained, Error> {
         let mut link = self.pool.lease().await?;
         for _ in 0..MAX_LOOKS {
@@ -35,12 +35,14 @@ impl Node {
             };
             // What was appended since `positions` may be all that trim has left.
             let first = first.filter(|first| first.epoch == lineage.epoch).map(|first| first.id);
-            let last = first.unwrap_or(0).max(lineage.last().id);
-            return Ok(Retained {
-                epoch: Epoch(lineage.epoch),
-                first: first.map(PayloadId),
-                last: Some(PayloadId(last)),
-            });
+            let last = first.unwrap_or(OPENING).max(lineage.last().id);
+            let last = (last > OPENING).then_some(PayloadId(last));
+            let first = match first {
+                // All payloads are there that there were.
+                Some(OPENING) => last.map(|_| PayloadId(OPENING + 1)),
+                first => first.map(PayloadId),
+            };
+            return Ok(Retained { epoch: Epoch(lineage.epoch), first, last });
         }
         Err(Error::new(
             ErrorKind::Unavailable,
@@ -65,5 +67,8 @@ impl Node {
         Ok(row.map(StoredRow::read).transpose()?.map(|row| row.entry.place))
     }
 }
+
+/// The id of the row that opens an epoch.
+const OPENING: u64 = 0;
 
 const ASKING: &str = "asking what a stream retains";

@@ -77,14 +77,19 @@ impl Target {
         self.all(files::DOORBELL)
     }
 
-    /// One row: (version, edition by number, edition, user).
+    /// One row: (version, edition by number, edition, version of Babelfish, user).
     pub(crate) fn server(&self) -> &'static str {
         files::SERVER
     }
 
-    /// One row: (compatibility level, row versioning, delayed durability, clock).
+    /// One row: (compatibility level, row versioning, delayed durability).
     pub(crate) fn database(&self) -> &'static str {
         files::DATABASE
+    }
+
+    /// One row: (microseconds since 1970).
+    pub(crate) fn clock(&self) -> &'static str {
+        files::CLOCK
     }
 
     /// A row for each permission: (on what, permission, may).
@@ -92,9 +97,14 @@ impl Target {
         self.values().render(files::PERMISSIONS)
     }
 
-    /// A row for each object of the schema, whoever made it: (name, type, rows, bytes).
+    /// A row for each object of the schema, whoever made it: (name, type).
     pub(crate) fn contents(&self) -> String {
         self.values().render(files::CONTENTS)
+    }
+
+    /// A row for each table of the schema, whoever made it: (name, rows, bytes).
+    pub(crate) fn sizes(&self) -> String {
+        self.values().render(files::SIZES)
     }
 
     /// A row for each service: (name, ends of conversations).

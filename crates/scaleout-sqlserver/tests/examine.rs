@@ -20,7 +20,7 @@ use scaleout_core::{
 use scaleout_sqlserver::{
     Authentication, Encryption, Install, Notifications, SqlServerBackplane, SqlServerConfig,
 };
-use scaleout_testkit::servers::TestCa;
+use scaleout_testkit::servers::{TestCa, sqlserver_settings};
 use sqlserver_testserver::TestServer;
 
 use self::{
@@ -200,6 +200,20 @@ async fn a_server_that_is_too_old_is_told_and_nothing_more() {
     let findings = examine(&server, &config_of(&server, "app")).await;
     expect(&findings, Severity::Problem, "version", "12.0.6024.0", "SQL Server 2016");
     assert_eq!(subjects(&findings), ["connection", "login", "version"]);
+}
+
+#[tokio::test]
+async fn babelfish_is_a_warning_whatever_version_it_pretends_to() {
+    let server = TestServer::builder().babelfish("4.3.0").start().await.expect("a free port");
+    let config = config_of(&server, "app");
+    for is_installed in [false, true] {
+        let findings = examine(&server, &config).await;
+        // Not of the broker, which nobody can turn on.
+        expect(&findings, Severity::Warning, "version", "Babelfish for PostgreSQL 4.3.0", "SQL Server 2016");
+        if !is_installed {
+            install(&config).await;
+        }
+    }
 }
 
 #[tokio::test]
@@ -399,6 +413,103 @@ async fn a_connection_that_breaks_on_the_way_is_told() {
     all_are_fine(&examine(&server, &config).await);
 }
 
+/// What of a look-up no other one has, the subject under which it is missed, and the words.
+const LOOKS: [(&str, &str, &str); 6] = [
+    ("N'ProductVersion'", "version", "what the server is"),
+    ("DATEDIFF_BIG", "clock", "the server's clock cannot"),
+    ("delayed_durability", "retention", "what the database is set to"),
+    ("N'CREATE SCHEMA'", "permissions", "what the user may do"),
+    ("RTRIM(o.type)", "layout", "what else is in schema scaleout"),
+    ("is_broker_enabled", "broker", "is_broker_enabled"),
+];
+
+#[tokio::test]
+async fn a_look_that_fails_is_told_and_hides_no_other() {
+    let server = launch().await;
+    let config = config_of(&server, "app");
+    let all = subjects(&examine(&server, &config).await);
+    for (look, subject, what) in &LOOKS[..5] {
+        server.lack(look);
+        let findings = examine(&server, &config).await;
+        expect(&findings, Severity::Warning, subject, what, "by hand");
+        assert!(only(&findings).what.contains(look), "{findings:?}");
+        let told = subjects(&findings);
+        // Who asks is not known without the first one.
+        assert!(
+            all.iter().all(|one| told.contains(one) || *one == "login" && *subject == "version"),
+            "{told:?}"
+        );
+        server.know(look);
+    }
+    // What nodes look at, too, is a problem.
+    for is_installed in [false, true] {
+        let look = LOOKS[5].0;
+        server.lack(look);
+        let findings = examine(&server, &config).await;
+        expect(&findings, Severity::Problem, "broker", look, "");
+        assert!(all.iter().all(|one| subjects(&findings).contains(one)), "{findings:?}");
+        server.know(look);
+        if !is_installed {
+            install(&config).await;
+        }
+    }
+    server.lack("N'open_epoch', N'P'");
+    let findings = examine(&server, &config).await;
+    expect(&findings, Severity::Problem, "layout", "open_epoch", "");
+    let told = subjects(&findings);
+    assert!(told.contains(&"broker") && !told.contains(&"permissions"), "{told:?}");
+    server.know("N'open_epoch', N'P'");
+    // And with all of them at once there still is what there is to tell.
+    for (look, ..) in LOOKS {
+        server.lack(look);
+    }
+    let findings = examine(&server, &config).await;
+    let wrong = findings.iter().filter(|finding| finding.severity != Severity::Ok);
+    // The objects are there, so that nobody asks what else there is.
+    assert_eq!(
+        wrong.map(|finding| finding.subject).collect::<Vec<_>>(),
+        ["version", "clock", "retention", "permissions", "broker"]
+    );
+    assert!(
+        findings.iter().any(|finding| finding.what.contains("message tables of the app")),
+        "{findings:?}"
+    );
+}
+
+#[tokio::test]
+async fn one_look_that_is_not_answered_is_told_and_hides_no_other() {
+    let server = launch().await;
+    let config = config_of(&server, "app").with_command_timeout(Duration::from_millis(500));
+    install(&config_of(&server, "app")).await;
+    let all = subjects(&examine(&server, &config).await);
+    server.stall("delayed_durability");
+    let findings = examine(&server, &config).await;
+    expect(&findings, Severity::Warning, "retention", "no answer within 500ms", "command_timeout");
+    assert_eq!(subjects(&findings), all);
+    // Whoever waits for the findings does not wait for a second one.
+    server.stall("is_broker_enabled");
+    let findings = examine(&server, &config).await;
+    let last = findings.last().expect("findings");
+    assert_eq!((last.severity, last.subject), (Severity::Problem, "connection"), "{findings:?}");
+    assert!(last.fix.as_ref().is_some_and(|fix| fix.contains("command_timeout")), "{last}");
+    assert_eq!(findings.iter().filter(|finding| finding.severity != Severity::Ok).count(), 2, "{findings:?}");
+}
+
+#[tokio::test]
+async fn what_an_app_leaves_is_removed_where_nobody_tells_how_large_it_is() {
+    let server = launch().await;
+    let config = config_of(&server, "app");
+    install(&config).await;
+    let listed = config.remnants().await.expect("it can be asked");
+    server.lack("sys.allocation_units");
+    let without_sizes = config.remnants().await.expect("it can be asked");
+    assert_eq!(names(&without_sizes, "table"), names(&listed, "table"));
+    let tables = || without_sizes.iter().filter(|remnant| remnant.kind == "table");
+    assert!(tables().count() > 0 && tables().all(|table| table.holds.is_empty()), "{without_sizes:?}");
+    assert_eq!(config.remove_remnants().await.expect("it may"), without_sizes);
+    assert!(server.schemas().is_empty());
+}
+
 fn names(remnants: &[Remnant], kind: &str) -> Vec<String> {
     remnants.iter().filter(|remnant| remnant.kind == kind).map(|remnant| remnant.name.clone()).collect()
 }
@@ -470,6 +581,27 @@ async fn what_others_have_stays() {
     let foreign = config_of(&server, "app").with_schema("foreign");
     assert_eq!(foreign.remove_remnants().await.expect("nothing is there"), []);
     assert_eq!(server.objects("foreign"), ["streams"]);
+    server.occupy("foreign", "layout");
+    assert_eq!(foreign.remnants().await.expect("it can be asked"), []);
+    assert_eq!(foreign.remove_remnants().await.expect("nothing is there"), []);
+    assert_eq!(server.objects("foreign"), ["layout", "streams"]);
+}
+
+#[tokio::test]
+async fn a_schema_in_which_somebody_has_a_type_stays_and_is_not_said_to_go() {
+    let server = launch().await;
+    let config = config_of(&server, "app");
+    // A type and an object may have one name.
+    server.occupy_by_type(SCHEMA, "epochs");
+    all_are_fine(&examine(&server, &config).await);
+    let config = config.with_schema("another");
+    install(&config).await;
+    server.occupy_by_type("another", "money_of_theirs");
+    let removed = config.remove_remnants().await.expect("it may");
+    assert!(!names(&removed, "table").is_empty());
+    assert!(names(&removed, "schema").is_empty(), "{removed:?}");
+    assert_eq!(server.objects("another"), ["money_of_theirs"]);
+    assert_eq!(config.remnants().await.expect("it can be asked"), []);
 }
 
 #[tokio::test]
@@ -557,9 +689,10 @@ async fn what_is_retained_is_the_newest_epoch_as_trim_has_left_it() {
     let of = |epoch, first: u64, last: u64| {
         Some(Retained { epoch, first: Some(PayloadId(first)), last: Some(PayloadId(last)) })
     };
-    // The row that opens an epoch has id 0, as receptions yield it.
-    assert_eq!(retained(1).await.expect("it can be asked"), of(epoch(), 0, 5));
-    assert_eq!(retained(0).await.expect("it can be asked"), of(epoch(), 0, 0));
+    let nothing = |epoch| Some(Retained { epoch, first: None, last: None });
+    // The row that opens an epoch has id 0, and is no payload.
+    assert_eq!(retained(1).await.expect("it can be asked"), of(epoch(), 1, 5));
+    assert_eq!(retained(0).await.expect("it can be asked"), nothing(epoch()));
     server.trim(2);
     assert_eq!(retained(1).await.expect("it can be asked"), of(epoch(), 4, 5));
     let old = epoch();
@@ -574,10 +707,10 @@ async fn what_is_retained_is_the_newest_epoch_as_trim_has_left_it() {
         }
     };
     assert!(epoch() > old);
-    assert_eq!(found, of(epoch(), 0, 0));
+    assert_eq!(found, nothing(epoch()));
     let frame = FrameId { node: NodeId(7), number: 6, after: 5 };
     backplane.send(StreamIndex(1), frame, Bytes::from_static(b"6")).await.expect("it is sent");
-    assert_eq!(retained(1).await.expect("it can be asked"), of(epoch(), 0, 1));
+    assert_eq!(retained(1).await.expect("it can be asked"), of(epoch(), 1, 1));
     server.trim(1);
     assert_eq!(retained(1).await.expect("it can be asked"), of(epoch(), 1, 1));
     assert_eq!(retained(4).await.expect_err("there are four").kind(), ErrorKind::Config);
@@ -588,4 +721,102 @@ async fn what_is_retained_is_the_newest_epoch_as_trim_has_left_it() {
     server.allow("read");
     backplane.close().await.expect("nothing was registered");
     assert_eq!(retained(1).await.expect_err("it is closed").kind(), ErrorKind::Closed);
+}
+
+/// On a server that executes T-SQL, where the environment names one: every look of the examination, the list of what is there,
+/// and its removal, in a schema that is this test's alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_executes_t_sql_is_examined_and_cleaned() {
+    let Some(settings) = sqlserver_settings("a_server_that_executes_t_sql_is_examined_and_cleaned", "app")
+    else {
+        return;
+    };
+    let settings: SqlServerConfig = settings.parse().expect("settings of a SQL Server");
+    let schema = format!("t_{:016x}", fastrand::u64(..));
+    let config = for_tests(settings)
+        .with_schema(&schema)
+        .with_notifications(Notifications::PollOnly)
+        .with_connect_timeout(Duration::from_secs(30))
+        .with_command_timeout(Duration::from_secs(30));
+    let examine = async |config: &SqlServerConfig| {
+        let findings = config.examine().await;
+        for finding in &findings {
+            println!("{finding}");
+        }
+        assert!(findings.iter().all(|finding| finding.severity != Severity::Problem), "{findings:?}");
+        assert!(!findings.iter().any(|finding| finding.what.contains("cannot be looked at")), "{findings:?}");
+        let told = subjects(&findings);
+        let all = ["connection", "login", "version", "clock", "retention", "layout", "permissions", "broker"];
+        assert!(all.iter().all(|subject| told.contains(subject)), "{findings:?}");
+        findings
+    };
+    let findings = examine(&config).await;
+    let is_babelfish = findings.iter().any(|finding| finding.what.contains("Babelfish"));
+    assert!(findings.iter().any(|finding| finding.what.contains("not installed yet")), "{findings:?}");
+    assert_eq!(config.remnants().await.expect("it can be asked"), []);
+
+    let backplane = SqlServerBackplane::new(config.clone()).expect("settings that work");
+    append(&backplane, 1, 1, 3).await;
+    let retained = async |stream| {
+        let told = backplane.retained(StreamIndex(stream)).await.expect("it can be asked");
+        let told = told.expect("it is told");
+        (told.first.map(|id| id.0), told.last.map(|id| id.0))
+    };
+    assert_eq!((retained(1).await, retained(0).await), ((Some(1), Some(3)), (None, None)));
+    for install in [Install::Create, Install::Verify, Install::None] {
+        let findings = examine(&config.clone().with_install(install)).await;
+        assert!(findings.iter().any(|finding| finding.what.contains("message tables of the app app")));
+    }
+    let mut admin = Admin::connect(&config).await;
+    admin
+        .run(&format!("EXEC [{schema}].trim_1 @keep_rows = 1, @keep_seconds = 1000000, @keep_bytes = 1000000000, @batch = 500, @max_batches = 10;"))
+        .await;
+    assert_eq!(retained(1).await, (Some(3), Some(3)));
+    backplane.close().await.expect("nothing was registered");
+
+    let listed = config.remnants().await.expect("it can be asked");
+    let tables = usize::from(config.table_count.get());
+    assert_eq!(names(&listed, "table").len(), tables + 5);
+    assert_eq!(names(&listed, "procedure").len(), 5 + 3 * tables);
+    assert_eq!(names(&listed, "function"), [format!("{schema}.store_identity")]);
+    assert_eq!(names(&listed, "schema"), [schema.clone()]);
+    let of = |name: &str| {
+        let name = format!("{schema}.{name}");
+        listed.iter().find(|remnant| remnant.name == name).expect("it is listed").holds.clone()
+    };
+    if is_babelfish {
+        assert_eq!(of("messages_1"), "", "it does not tell");
+    } else {
+        assert!(of("messages_1").starts_with("1 row, "), "{}", of("messages_1"));
+        assert!(of("messages_0").starts_with("1 row, "), "{}", of("messages_0"));
+    }
+    // With something of somebody else, the schema stays; a type is no object.
+    admin.run(&format!("CREATE TYPE [{schema}].positive FROM int;")).await;
+    let removed = config.remove_remnants().await.expect("it may");
+    assert_eq!(
+        removed,
+        listed.iter().filter(|remnant| remnant.kind != "schema").cloned().collect::<Vec<_>>()
+    );
+    assert_eq!(config.remnants().await.expect("it can be asked"), []);
+    admin.run(&format!("DROP TYPE [{schema}].positive;")).await;
+    // A table of one of our names, with other columns.
+    admin.run(&format!("CREATE TABLE [{schema}].layout (mine int NOT NULL);")).await;
+    let findings = config.examine().await;
+    let problem = findings.iter().find(|finding| finding.severity == Severity::Problem).expect("a problem");
+    assert!(problem.what.contains("none of scaleout's"), "{problem}");
+    assert_eq!(config.remove_remnants().await.expect("nothing is there"), []);
+    admin.run(&format!("DROP TABLE [{schema}].layout;")).await;
+
+    // The schema is still there, and empty.
+    install(&config).await;
+    assert_eq!(
+        config.remove_remnants().await.expect("it may").last(),
+        Some(&Remnant::new("schema", &schema, ""))
+    );
+    // And the same with the scripts.
+    admin.run_script(&config.script().install()).await;
+    examine(&config.clone().with_install(Install::None)).await;
+    admin.run_script(&config.script().uninstall()).await;
+    let rows = admin.run(&format!("SELECT COUNT(*) FROM sys.schemas WHERE name = N'{schema}';")).await;
+    assert_eq!(rows[0][0].get::<i32, _>(0), Some(0));
 }

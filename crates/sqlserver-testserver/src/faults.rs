@@ -32,6 +32,10 @@ pub(crate) struct Faults {
     pub(crate) denied: BTreeSet<String>,
     /// Permissions that nobody has, as `CREATE TABLE`.
     pub(crate) without: BTreeSet<String>,
+    /// What the server does not know, in statements that have it.
+    pub(crate) unknown: BTreeSet<String>,
+    /// What statements have in them that are not answered.
+    pub(crate) stalled: BTreeSet<String>,
     /// The user sees no table in the catalogue, as one does who may execute and nothing else.
     pub(crate) hides_tables: bool,
     /// How much later than it is the server says it were, in microseconds.

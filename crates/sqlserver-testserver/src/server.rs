@@ -184,6 +184,22 @@ impl TestServer {
         self.shared.state().faults.without.remove(permission);
     }
 
+    /// The server is one that does not know such a view, column or function: batches whose text has it are refused (208), until
+    /// [`know`](Self::know).
+    pub fn lack(&self, what: &str) {
+        self.shared.state().faults.unknown.insert(what.to_owned());
+    }
+
+    /// Ends a [`lack`](Self::lack).
+    pub fn know(&self, what: &str) {
+        self.shared.state().faults.unknown.remove(what);
+    }
+
+    /// Batches whose text has this in it are not answered, until their clients give them up.
+    pub fn stall(&self, what: &str) {
+        self.shared.state().faults.stalled.insert(what.to_owned());
+    }
+
     /// Whether tables are not seen in the catalogue, as for a user who may execute procedures and nothing else.
     pub fn hide_tables(&self, hide: bool) {
         self.shared.state().faults.hides_tables = hide;
@@ -204,6 +220,12 @@ impl TestServer {
     pub fn occupy(&self, schema: &str, table: &str) {
         let store = &mut self.shared.state().store;
         store.schemas.entry(schema.into()).or_default().objects.insert(table.into(), Object::Foreign);
+    }
+
+    /// Makes a type of somebody else's, of a name that nothing else in the schema has.
+    pub fn occupy_by_type(&self, schema: &str, name: &str) {
+        let store = &mut self.shared.state().store;
+        store.schemas.entry(schema.into()).or_default().objects.insert(name.into(), Object::ForeignType);
     }
 
     /// Sets `is_broker_enabled`; while it is 0, rings do not arrive and waits run out.

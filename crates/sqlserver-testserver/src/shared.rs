@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) edition: i64,
     /// As `SERVERPROPERTY('ProductVersion')`.
     pub(crate) version: String,
+    /// The version of Babelfish that it says it is.
+    pub(crate) babelfish: Option<String>,
     pub(crate) tls: Tls,
 }
 

@@ -34,6 +34,13 @@ pub(crate) async fn run(
         Ok(words) => words,
         Err(error) => return (Vec::new(), Some(error)),
     };
+    if let Some(error) = unknown(&mut shared.state(), session, text) {
+        return (Vec::new(), Some(error));
+    }
+    if shared.state().faults.stalled.iter().any(|stalled| text.contains(stalled.as_str())) {
+        cancelled.cancelled().await;
+        return (Vec::new(), Some(SqlError::new(0, "the request was cancelled")));
+    }
     let started = Instant::now();
     let mut changes = shared.changes();
     loop {
@@ -68,6 +75,14 @@ pub(crate) async fn run(
             }
         }
     }
+}
+
+/// The error of a batch that has something in it of which a test says that the server does not know it.
+fn unknown(state: &mut State, session: SessionId, text: &str) -> Option<SqlError> {
+    let unknown = state.faults.unknown.iter().find(|unknown| text.contains(unknown.as_str()))?;
+    let error = SqlError::no_object(unknown);
+    state.store.roll_back(session);
+    Some(error)
 }
 
 /// Why a batch does not go on.

@@ -55,6 +55,8 @@ pub(crate) enum Object {
     Table,
     /// A table that somebody else made.
     Foreign,
+    /// A type that somebody else made; it has a place among the objects, under a name that none of these has.
+    ForeignType,
     Function,
     Queue,
     /// With its parameters, as it was created.

@@ -327,9 +327,20 @@ impl Trouble {
     fn of_text(text: &str, config: &SqlServerConfig) -> Self {
         let lower = text.to_ascii_lowercase();
         let says = |part: &str| lower.contains(part);
-        if says("permission denied") {
+        if says("permission denied for table") {
+            // It has no ownership chaining: EXECUTE is not enough.
+            let schema = format!("SCHEMA::{}", identifier(&config.schema));
+            Self::new(ErrorKind::Unauthorized, "the user lacks a permission on a table").mended_by(grant(
+                "SELECT, INSERT, UPDATE, DELETE",
+                Some(&schema),
+                &user_of(config),
+            ))
+        } else if says(DENIED) {
             Self::new(ErrorKind::Unauthorized, "the user lacks a permission")
                 .mended_by(grant_to_run(&config.schema, &user_of(config)))
+        } else if says(OWNERS_ALONE) {
+            Self::new(ErrorKind::Unauthorized, "the user does not own what is in the schema")
+                .mended_by("log in as the owner of the schema, or of the database")
         } else if says("does not exist") || says("could not find") {
             Self::new(ErrorKind::Config, "something is not in the database").mended_by(INSTALL)
         } else if says("not currently supported") || says("not supported") || says("syntax error") {
@@ -383,6 +394,24 @@ pub(crate) fn user_of(config: &SqlServerConfig) -> String {
         _ => "[<user>]".into(),
     }
 }
+
+/// Whether a permission is missing.
+pub(super) fn is_denied(answer: &TokenError) -> bool {
+    match answer.code() {
+        229 | 230 | 262 | 300 | 15_151 => true,
+        BABELFISH => {
+            let text = answer.message().to_ascii_lowercase();
+            text.contains(DENIED) || text.contains(OWNERS_ALONE)
+        }
+        _ => false,
+    }
+}
+
+/// What Babelfish says of a permission.
+const DENIED: &str = "permission denied";
+
+/// What Babelfish says of what no permission gives.
+const OWNERS_ALONE: &str = "must be owner";
 
 /// What Babelfish sends for whatever has no number in SQL Server.
 const BABELFISH: u32 = 33_557_097;

@@ -268,11 +268,18 @@ async fn what_a_server_cannot_do_is_unsupported() {
 async fn babelfish_is_read_by_its_words() {
     for (text, kind) in [
         ("relation \"scaleout.layout\" does not exist", ErrorKind::Config),
-        ("permission denied for procedure positions", ErrorKind::Unauthorized),
         ("'WAITFOR' is not currently supported in Babelfish", ErrorKind::Unsupported),
         ("canceling statement due to lock timeout", ErrorKind::Unavailable),
     ] {
         assert_is(33_557_097, 16, text, kind, "").await;
+    }
+    for (text, grant) in [
+        ("permission denied for procedure positions", "GRANT EXECUTE ON SCHEMA::[scaleout]"),
+        ("must be owner of procedure scaleout_scaleout.positions", "log in as the owner"),
+        ("permission denied for table layout", "GRANT SELECT, INSERT, UPDATE, DELETE ON SCHEMA::[scaleout]"),
+    ] {
+        assert_is(33_557_097, 16, text, ErrorKind::Unauthorized, grant).await;
+        assert!(answered(&config(), 33_557_097, 16, text).await.is_denied());
     }
 }
 

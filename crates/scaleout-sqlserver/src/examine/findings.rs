@@ -24,11 +24,13 @@ const EXPRESS: i64 = 4;
 const EXPRESS_BYTES: u64 = 10 << 30;
 
 /// What the server says that it is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Server {
     pub(super) version: String,
     pub(super) edition: i64,
     pub(super) edition_name: String,
+    /// Its version, where the server is Babelfish for PostgreSQL; its `version` is then one that it pretends to.
+    pub(super) babelfish: Option<String>,
     pub(super) user: String,
 }
 
@@ -57,6 +59,38 @@ pub(super) fn problem(subject: &'static str, trouble: Trouble) -> Finding {
 pub(super) fn warning(subject: &'static str, trouble: Trouble) -> Finding {
     Finding::warning(subject, trouble.what, fix_of(trouble.fix))
 }
+
+/// Of what nodes cannot do either.
+pub(super) fn failed(subject: &'static str, failure: Failure, config: &SqlServerConfig) -> Finding {
+    let is_late = matches!(failure, Failure::TimedOut { .. });
+    let mut trouble = failure.into_trouble(config);
+    if is_late {
+        trouble = trouble.mended_by(BE_PATIENT);
+    }
+    problem(subject, trouble)
+}
+
+const BE_PATIENT: &str = "set a longer command_timeout, or see what the server is busy with: SELECT session_id, \
+                          blocking_session_id, wait_type FROM sys.dm_exec_requests";
+
+/// Of what could not be looked at. Nodes do not look at it, and work or not all the same.
+pub(super) fn unseen(
+    subject: &'static str,
+    what: &str,
+    failure: Failure,
+    config: &SqlServerConfig,
+) -> Finding {
+    let (is_denied, is_late) = (failure.is_denied(), matches!(failure, Failure::TimedOut { .. }));
+    let trouble = failure.into_trouble(config);
+    let fix = match trouble.fix {
+        _ if is_late => BE_PATIENT.into(),
+        fix if is_denied && !fix.is_empty() => fix,
+        _ => LOOK_YOURSELF.into(),
+    };
+    Finding::warning(subject, format!("{what} cannot be looked at: {}", trouble.what), fix)
+}
+
+const LOOK_YOURSELF: &str = "see to it by hand, once; nodes do not ask for it";
 
 /// Where nobody knows better, the server does.
 fn fix_of(fix: String) -> String {
@@ -146,6 +180,16 @@ impl Server {
     /// What is to be said of the version, and whether nothing works with it.
     pub(super) fn finding(&self) -> (Finding, bool) {
         let Self { version, edition_name, .. } = self;
+        if let Some(babelfish) = &self.babelfish {
+            let what = format!(
+                "Babelfish for PostgreSQL {babelfish}, which says that it were SQL Server {version}: what nodes need was \
+                 tried on 4.3.0, by hand; they poll"
+            );
+            return (
+                Finding::warning("version", what, "take SQL Server 2016 or later where it matters"),
+                false,
+            );
+        }
         let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
         let what = format!("SQL Server {version}, {edition_name}");
         match major {
@@ -184,7 +228,8 @@ impl Base {
     pub(super) fn findings(&self, config: &SqlServerConfig, server: &Server) -> Vec<Finding> {
         let database = identifier(&config.database);
         let mut findings = Vec::new();
-        if self.compatibility < 130 {
+        // Babelfish has the number, and its statements do not depend on it.
+        if self.compatibility < 130 && server.babelfish.is_none() {
             findings.push(Finding::warning(
                 "version",
                 format!(

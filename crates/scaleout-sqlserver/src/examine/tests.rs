@@ -5,7 +5,13 @@ use super::*;
 use crate::{config::Authentication, health::ServiceBrokerHealth};
 
 fn server(version: &str, edition: i64) -> Server {
-    Server { version: version.into(), edition, edition_name: "Some Edition".into(), user: "dbo".into() }
+    Server {
+        version: version.into(),
+        edition,
+        edition_name: "Some Edition".into(),
+        babelfish: None,
+        user: "dbo".into(),
+    }
 }
 
 fn config() -> SqlServerConfig {
@@ -25,7 +31,7 @@ fn the_cloud_counts_versions_otherwise() {
     assert!(!is_too_old("12.0.2000.8", 5));
     assert!(!is_too_old("12.0.2000.8", 8));
     assert!(!is_too_old("13.0.7000.253", 2));
-    // Of Babelfish, or of whoever speaks the protocol and tells no version.
+    // Of whoever speaks the protocol and tells no version.
     assert!(!is_too_old("", 0));
 }
 

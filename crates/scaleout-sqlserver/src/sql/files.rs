@@ -65,8 +65,10 @@ pub(super) const DOORBELL: [File; 10] = [
 
 pub(super) const SERVER: &str = include_str!("../../sql/examine/server.sql");
 pub(super) const DATABASE: &str = include_str!("../../sql/examine/database.sql");
+pub(super) const CLOCK: &str = include_str!("../../sql/examine/clock.sql");
 pub(super) const PERMISSIONS: &str = include_str!("../../sql/examine/permissions.sql");
 pub(super) const CONTENTS: &str = include_str!("../../sql/examine/contents.sql");
+pub(super) const SIZES: &str = include_str!("../../sql/examine/sizes.sql");
 pub(super) const SERVICES: &str = include_str!("../../sql/examine/services.sql");
 
 pub(super) const OWNER: &str = include_str!("../../sql/dba/owner.sql");

@@ -31,6 +31,7 @@ pub struct TestServerBuilder {
     broker: bool,
     edition: i64,
     version: String,
+    babelfish: Option<String>,
     access_token: Option<String>,
     /// Certificates, key, whether it is required.
     tls: Option<(String, String, bool)>,
@@ -44,6 +45,7 @@ impl Default for TestServerBuilder {
             broker: true,
             edition: ENTERPRISE,
             version: "16.0.1024.0".into(),
+            babelfish: None,
             access_token: None,
             tls: None,
         }
@@ -74,6 +76,11 @@ impl TestServerBuilder {
     /// Says that it is of this version, as `12.0.6024.0`, instead of SQL Server 2022.
     pub fn version(self, version: &str) -> Self {
         Self { version: version.into(), ..self }
+    }
+
+    /// Says that it is Babelfish of this version, as `4.3.0`: an old SQL Server whose Service Broker is off.
+    pub fn babelfish(self, version: &str) -> Self {
+        Self { babelfish: Some(version.into()), broker: false, version: "12.0.2000.8".into(), ..self }
     }
 
     /// Lets whoever has this access token in, as well as `sa` with the password.
@@ -107,6 +114,7 @@ impl TestServerBuilder {
             access_token: self.access_token,
             edition: self.edition,
             version: self.version,
+            babelfish: self.babelfish,
             tls,
         };
         let store = Store::new(self.database, Broker::new(self.broker));

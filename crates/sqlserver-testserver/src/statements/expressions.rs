@@ -254,6 +254,7 @@ pub(super) fn schema_id(name: &str) -> i64 {
 pub(super) fn kind_of(object: &Object) -> &'static str {
     match object {
         Object::Table | Object::Foreign => "U",
+        Object::ForeignType => "TY",
         Object::Function => "FN",
         Object::Queue => "SQ",
         Object::Procedure(_) => "P",

@@ -16,23 +16,32 @@ use crate::{
 const ANY: char = '$';
 
 const SERVER: &str = "SELECT CAST(SERVERPROPERTY(N'ProductVersion') AS nvarchar(128)),
-    CAST(SERVERPROPERTY(N'EngineEdition') AS int), CAST(SERVERPROPERTY(N'Edition') AS nvarchar(128)), USER_NAME();";
+    CAST(SERVERPROPERTY(N'EngineEdition') AS int), CAST(SERVERPROPERTY(N'Edition') AS nvarchar(128)),
+    CAST(SERVERPROPERTY(N'BabelfishVersion') AS nvarchar(128)), USER_NAME();";
 
-const DATABASE: &str = "SELECT d.compatibility_level, d.is_read_committed_snapshot_on, d.delayed_durability,
-    DATEDIFF_BIG(microsecond, '1970-01-01', SYSUTCDATETIME()) FROM sys.databases AS d WHERE d.name = DB_NAME();";
+const DATABASE: &str = "SELECT d.compatibility_level, d.is_read_committed_snapshot_on, d.delayed_durability
+    FROM sys.databases AS d WHERE d.name = DB_NAME();";
 
-const PERMISSIONS: &str = "SELECT p.class, p.name, HAS_PERMS_BY_NAME(
-        CASE p.class WHEN N'SCHEMA' THEN N'$' ELSE QUOTENAME(DB_NAME()) END, p.class, p.name)
+const CLOCK: &str = "SELECT DATEDIFF_BIG(microsecond, '1970-01-01', SYSUTCDATETIME());";
+
+const PERMISSIONS: &str = "SELECT p.class, p.name,
+    CASE WHEN p.class = N'SCHEMA' AND SCHEMA_ID(N'$') IS NULL THEN NULL ELSE HAS_PERMS_BY_NAME(
+        CASE p.class WHEN N'SCHEMA' THEN N'$' ELSE QUOTENAME(DB_NAME()) END, p.class, p.name) END
     FROM (VALUES (N'DATABASE', N'CREATE SCHEMA'), (N'DATABASE', N'CREATE TABLE'), (N'DATABASE', N'CREATE PROCEDURE'),
         (N'DATABASE', N'CREATE FUNCTION'), (N'DATABASE', N'CREATE QUEUE'), (N'DATABASE', N'CREATE SERVICE'),
         (N'DATABASE', N'ALTER'), (N'SCHEMA', N'EXECUTE'), (N'SCHEMA', N'ALTER'), (N'SCHEMA', N'SELECT'),
         (N'SCHEMA', N'INSERT'), (N'SCHEMA', N'UPDATE')) AS p (class, name);";
 
-const CONTENTS: &str = "SELECT o.name, CAST(RTRIM(o.type) AS nvarchar(2)),
+const CONTENTS: &str = "SELECT o.name, CAST(RTRIM(o.type) AS nvarchar(2))
+    FROM sys.objects AS o WHERE o.schema_id = SCHEMA_ID(N'$') AND o.parent_object_id = 0 ORDER BY o.name;
+    SELECT t.name, N'TY' FROM sys.types AS t WHERE t.schema_id = SCHEMA_ID(N'$');
+    SELECT x.name, N'XC' FROM sys.xml_schema_collections AS x WHERE x.schema_id = SCHEMA_ID(N'$');";
+
+const SIZES: &str = "SELECT o.name,
     (SELECT SUM(p.rows) FROM sys.partitions AS p WHERE p.object_id = o.object_id AND p.index_id IN (0, 1)),
     (SELECT SUM(a.total_pages) * 8192 FROM sys.partitions AS p JOIN sys.allocation_units AS a
         ON a.container_id = CASE a.type WHEN 2 THEN p.partition_id ELSE p.hobt_id END WHERE p.object_id = o.object_id)
-    FROM sys.objects AS o WHERE o.schema_id = SCHEMA_ID(N'$') AND o.parent_object_id = 0 ORDER BY o.name;";
+    FROM sys.objects AS o WHERE o.schema_id = SCHEMA_ID(N'$') AND o.type = 'U' ORDER BY o.name;";
 
 const SERVICES: &str = "SELECT s.name, (SELECT COUNT(*) FROM sys.conversation_endpoints AS e
         WHERE e.service_id = s.service_id AND e.state <> N'CD')
@@ -54,13 +63,20 @@ impl Statements<'_> {
         if self.fits(DATABASE).is_some() {
             return Some(self.database());
         }
-        if let Some([schema]) = self.fits(PERMISSIONS).as_deref() {
-            // `[x]` is that name in brackets.
-            let (schema, _) = two_part_name(&format!("{schema}.x"))?;
-            return Some(self.permissions(&schema));
+        if self.fits(CLOCK).is_some() {
+            return Some(self.clock());
         }
-        if let Some([schema]) = self.fits(CONTENTS).as_deref() {
-            return Some(self.contents(schema));
+        if let Some([schema, quoted]) = self.fits(PERMISSIONS).as_deref() {
+            // `[x]` is that name in brackets.
+            let (unquoted, _) = two_part_name(&format!("{quoted}.x"))?;
+            return (unquoted == *schema).then(|| self.permissions(schema));
+        }
+        if let Some([schema, of_types, of_collections]) = self.fits(CONTENTS).as_deref() {
+            // One result instead of three: whoever asks takes all rows.
+            return (schema == of_types && schema == of_collections).then(|| self.contents(schema));
+        }
+        if let Some([schema]) = self.fits(SIZES).as_deref() {
+            return Some(self.sizes(schema));
         }
         let services = self.fits(SERVICES)?;
         Some(self.services(&services))
@@ -92,22 +108,29 @@ impl Statements<'_> {
                 ("", Type::Int),
                 ("", Type::NVarChar(128)),
                 ("", Type::NVarChar(128)),
+                ("", Type::NVarChar(128)),
             ],
-            vec![settings.version.as_str().into(), settings.edition.into(), edition.into(), "dbo".into()],
+            vec![
+                settings.version.as_str().into(),
+                settings.edition.into(),
+                edition.into(),
+                settings.babelfish.clone().map_or(Value::Null, Value::Text),
+                "dbo".into(),
+            ],
         )
     }
 
     fn database(&self) -> ResultSet {
         let faults = &self.state.faults;
         ResultSet::one(
-            &[("", Type::Int), ("", Type::Bit), ("", Type::Int), ("", Type::BigInt)],
-            vec![
-                Value::Int(160),
-                (!faults.locks_readers).into(),
-                Value::Int(0),
-                now().saturating_add(faults.clock_ahead).into(),
-            ],
+            &[("", Type::Int), ("", Type::Bit), ("", Type::Int)],
+            vec![Value::Int(160), (!faults.locks_readers).into(), Value::Int(0)],
         )
+    }
+
+    fn clock(&self) -> ResultSet {
+        let clock = now().saturating_add(self.state.faults.clock_ahead);
+        ResultSet::one(&[("", Type::BigInt)], vec![clock.into()])
     }
 
     fn permissions(&self, schema: &str) -> ResultSet {
@@ -128,19 +151,28 @@ impl Statements<'_> {
     }
 
     fn contents(&self, schema: &str) -> ResultSet {
-        let columns =
-            [("", Type::NVarChar(128)), ("", Type::NVarChar(2)), ("", Type::BigInt), ("", Type::BigInt)];
-        let mut result = ResultSet::new(&columns);
-        let objects = self.state.store.objects(self.session);
-        for (_, name, object) in objects.into_iter().filter(|(of, ..)| of == schema) {
-            if self.is_hidden(&object) {
-                continue;
-            }
-            let kind = kind_of(&object);
-            let (rows, bytes) = self.size(schema, &name, &object).unzip();
-            result.rows.push(vec![Value::Text(name), kind.into(), rows.into(), bytes.into()]);
+        let mut result = ResultSet::new(&[("", Type::NVarChar(128)), ("", Type::NVarChar(2))]);
+        for (name, object) in self.objects_seen(schema) {
+            result.rows.push(vec![Value::Text(name), kind_of(&object).into()]);
         }
         result
+    }
+
+    fn sizes(&self, schema: &str) -> ResultSet {
+        let mut result = ResultSet::new(&[("", Type::NVarChar(128)), ("", Type::BigInt), ("", Type::BigInt)]);
+        for (name, object) in self.objects_seen(schema) {
+            if let Some((rows, bytes)) = self.size(schema, &name, &object) {
+                result.rows.push(vec![Value::Text(name), rows.into(), bytes.into()]);
+            }
+        }
+        result
+    }
+
+    /// What the user sees in a schema.
+    fn objects_seen(&self, schema: &str) -> impl Iterator<Item = (String, Object)> {
+        let objects = self.state.store.objects(self.session).into_iter();
+        let seen = objects.filter(move |(of, _, object)| of == schema && !self.is_hidden(object));
+        seen.map(|(_, name, object)| (name, object))
     }
 
     /// Whether the user does not see such an object.

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     results::ResultSet,
     sql::Word,
+    store::Object,
     tds::{Column, Type, Value},
 };
 
@@ -165,24 +166,15 @@ impl Statements<'_> {
                 ("name", store.database.as_str().into()),
                 ("is_broker_enabled", store.broker.is_enabled().into()),
             ])],
+            ("sys", "types") => self.of_schemas(|object| matches!(object, Object::ForeignType)),
             // Nobody makes any here.
-            ("sys", "types") => Vec::new(),
+            ("sys", "xml_schema_collections") => Vec::new(),
             ("sys", "services") => store
                 .services(self.session)
                 .into_iter()
                 .map(|name| row([("name", Value::Text(name))]))
                 .collect(),
-            ("sys", "objects") => store
-                .objects(self.session)
-                .into_iter()
-                .map(|(schema, name, object)| {
-                    row([
-                        ("schema_id", schema_id(&schema).into()),
-                        ("name", Value::Text(name)),
-                        ("type", kind_of(&object).into()),
-                    ])
-                })
-                .collect(),
+            ("sys", "objects") => self.of_schemas(|object| !matches!(object, Object::ForeignType)),
             (_, "layout") => {
                 self.table(schema, name)?;
                 let found = store.schemas.get(schema);
@@ -202,6 +194,19 @@ impl Statements<'_> {
             }
             _ => return Err(self.unknown()),
         })
+    }
+
+    /// What the schemas have.
+    fn of_schemas(&self, wanted: impl Fn(&Object) -> bool) -> Vec<Row> {
+        let objects = self.state.store.objects(self.session).into_iter();
+        let row = |(schema, name, object): (String, String, Object)| {
+            row([
+                ("schema_id", schema_id(&schema).into()),
+                ("name", Value::Text(name)),
+                ("type", kind_of(&object).into()),
+            ])
+        };
+        objects.filter(|(.., object)| wanted(object)).map(row).collect()
     }
 
     /// `(SELECT ...)`, behind SELECT, where one value is wanted.

@@ -33,5 +33,6 @@ DROP TABLE IF EXISTS [scaleout].listeners, [scaleout].senders, [scaleout].epochs
 IF SCHEMA_ID(N'scaleout') IS NOT NULL AND N'scaleout' <> N'dbo'
     AND NOT EXISTS (SELECT 1 FROM sys.objects WHERE schema_id = SCHEMA_ID(N'scaleout'))
     AND NOT EXISTS (SELECT 1 FROM sys.types WHERE schema_id = SCHEMA_ID(N'scaleout'))
+    AND NOT EXISTS (SELECT 1 FROM sys.xml_schema_collections WHERE schema_id = SCHEMA_ID(N'scaleout'))
     EXEC (N'DROP SCHEMA [scaleout]');
 GO
