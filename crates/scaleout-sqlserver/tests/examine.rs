@@ -779,7 +779,7 @@ async fn a_server_that_executes_t_sql_is_examined_and_cleaned() {
     assert_eq!(names(&listed, "table").len(), tables + 5);
     assert_eq!(names(&listed, "procedure").len(), 5 + 3 * tables);
     assert_eq!(names(&listed, "function"), [format!("{schema}.store_identity")]);
-    assert_eq!(names(&listed, "schema"), [schema.clone()]);
+    assert_eq!(names(&listed, "schema"), [schema.as_str()]);
     let of = |name: &str| {
         let name = format!("{schema}.{name}");
         listed.iter().find(|remnant| remnant.name == name).expect("it is listed").holds.clone()
