@@ -135,7 +135,7 @@ export async function the_store_restarts({ browser, a, b }) {
   await runner.startStore();
   for (const guest of [ada, grace]) {
     await guest.status("node", "up");
-    await guest.log().getByText("The store is back").waitFor();
+    await guest.log().getByText("The store is back").first().waitFor();
     await until(guest.page, () => document.querySelectorAll("#lines .text").length >= 17, null, "all has come");
   }
   await grace.say("over");

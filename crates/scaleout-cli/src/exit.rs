@@ -98,7 +98,7 @@ impl Failure {
                 return Self::usage(problem);
             }
             if cause.is::<Interrupted>() {
-                return Self::new(Exit::Interrupted, "interrupted", cause.to_string());
+                return Self::new(Exit::Interrupted, "interrupted", chain(error.as_ref()));
             }
         }
         let Some(of_store) = error.chain().find_map(|cause| cause.downcast_ref::<Error>()) else {

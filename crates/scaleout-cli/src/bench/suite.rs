@@ -156,8 +156,12 @@ impl Suite<'_> {
         };
         crew.kill().await;
         let cleaned = self.clean(&place).await;
-        let done = done?;
-        cleaned?;
+        let done = match (done, cleaned) {
+            (Ok(done), cleaned) => cleaned.map(|()| done)?,
+            (Err(error), Ok(())) => return Err(error),
+            // Both, since somebody has to tidy up.
+            (Err(error), Err(left)) => return Err(error.context(format!("{left:#}"))),
+        };
         if progress.0.is_hidden() {
             let told = match done.is_sound() {
                 true => format!("{}/s", speed(done.per_second)),
