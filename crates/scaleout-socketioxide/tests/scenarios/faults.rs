@@ -18,7 +18,7 @@ use super::world::{Apart, Node, PATIENCE, Setup, Store, clients, nodes, nodes_wi
 
 pub(crate) async fn an_operation_of_a_later_release_is_skipped_and_counted(store: &impl Store) {
     let nodes = nodes::<2>(store).await;
-    let [_, mut second] = clients(&nodes).await;
+    let [_first, mut second] = clients(&nodes).await;
     let later = Caster::new(&nodes[0].bus, "socketio").expect("a name");
     for operation in [&b"\x02\x00\x01/"[..], b"\x01\x63\x01/", b"\x01\x00\x01/\x02", b""] {
         later.cast("io", operation, Target::Others).await.expect("the store has it");

@@ -88,7 +88,7 @@ pub(crate) async fn a_namespace_that_others_do_not_have_is_skipped(store: &impl 
     let nodes = nodes::<2>(store).await;
     nodes[0].serve("/mine", async || ()).await;
     let mut mine = nodes[0].client("/mine").await;
-    let [_, mut other] = clients(&nodes).await;
+    let [_first, mut other] = clients(&nodes).await;
     let of = || nodes[0].io.of("/mine").expect("it is there");
     of().emit("to", "me").await.expect("the store has it");
     mine.expect("to", "me").await;

@@ -121,7 +121,7 @@ pub(crate) async fn who_knows_no_members_yet_has_no_complete_answer(store: &impl
 
 pub(crate) async fn a_packet_that_no_parser_here_takes_is_refused(store: &impl Store) {
     let nodes = nodes::<2>(store).await;
-    let [_, mut second] = clients(&nodes).await;
+    let [_first, mut second] = clients(&nodes).await;
     let caster = Caster::new(&nodes[0].bus, "socketio").expect("a name");
     // A binary event, with an ack and without; what opens a connection, with data in bytes; an ack; what ends it.
     let packets: [&[u8]; 5] =
