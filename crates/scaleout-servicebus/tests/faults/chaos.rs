@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::future::join_all;
-use scaleout_servicebus::{Reception, ServiceBusConfig};
-use scaleout_testkit::load::Load;
+use scaleout_servicebus::{Protocol, Reception, ServiceBusConfig};
+use scaleout_testkit::{checker::Invariant, load::Load};
 use servicebus_emulator::Emulator;
 
 use crate::{Scene, TOPICS, channels, settings, traffic};
@@ -38,7 +38,7 @@ async fn whatever_strikes_by_tls_is_reported_as_well() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_strikes_in_a_websocket_is_reported_as_well() {
     runs(OTHER_SEEDS, |emulator, config| {
-        let config = by_tls(emulator, config).with_protocol(scaleout_servicebus::Protocol::WebSocket);
+        let config = by_tls(emulator, config).with_protocol(Protocol::WebSocket);
         config.with_amqp_port(emulator.websocket_port())
     })
     .await;
@@ -47,10 +47,7 @@ async fn whatever_strikes_in_a_websocket_is_reported_as_well() {
 #[cfg(feature = "rest")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_strikes_by_rest_is_reported_as_well() {
-    runs(OTHER_SEEDS, |emulator, config| {
-        by_tls(emulator, config).with_protocol(scaleout_servicebus::Protocol::Rest)
-    })
-    .await;
+    runs(OTHER_SEEDS, |emulator, config| by_tls(emulator, config).with_protocol(Protocol::Rest)).await;
 }
 
 fn by_tls(emulator: &Emulator, _: ServiceBusConfig) -> ServiceBusConfig {
@@ -84,8 +81,10 @@ async fn run(seed: u64, steps: usize, way: impl Fn(&Emulator, ServiceBusConfig) 
         load.traffic(node, traffic());
     }
     load.flows().await;
+    let mut is_replaced = false;
     for step in 0..steps {
         let fault = strike(&scene, &load, guest, &mut random).await;
+        is_replaced |= fault.ends_with("is deleted: true");
         println!("{seed}, {step}: {fault} {:?}", load.elapsed());
         if random.u8(..3) > 0 {
             load.flows().await;
@@ -94,7 +93,14 @@ async fn run(seed: u64, steps: usize, way: impl Fn(&Emulator, ServiceBusConfig) 
     scene.faults().release_sends();
     scene.faults().clear();
     load.flows().await;
-    let verdict = load.settle(async |stream| scene.log(stream)).await;
+    let mut verdict = load.settle(async |stream| scene.log(stream)).await;
+    if is_replaced && scene.config.protocol == Protocol::Rest {
+        // Nothing ties a request to a topic: what is under way while its topic is made anew may be stored there, before
+        // what is repaired. All else is checked: who gets it comes in order, and what is not passed on is told.
+        verdict.violations.retain(|violation| {
+            violation.invariant != Invariant::Repair || !violation.detail.contains("stands behind its frame")
+        });
+    }
     if !verdict.violations.is_empty() {
         println!("{seed} by {reception:?} is the one that fails");
     }
